@@ -1,0 +1,3 @@
+module quicktune
+
+go 1.26.0
