@@ -1,0 +1,87 @@
+// Package cli holds what every command of the project does the same way: exit
+// codes, one-line errors, interrupts, lists of budgets, progress.
+//
+// It refuses to know any command: it parses no sub-command and prints no
+// result.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// The exit codes of every command.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1   // work that failed
+	ExitUsage       = 2   // a bad flag or a bad file
+	ExitInterrupted = 130 // interrupted; everything finished is kept
+)
+
+// InputError marks an error that the user can mend: a bad flag or a bad file.
+type InputError struct{ Err error }
+
+// Error returns the message of the wrapped error.
+func (e *InputError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the wrapped error.
+func (e *InputError) Unwrap() error { return e.Err }
+
+// Inputf formats an [InputError]; %w wraps as in fmt.Errorf.
+func Inputf(format string, args ...any) error {
+	return &InputError{fmt.Errorf(format, args...)}
+}
+
+// Input wraps err as an [InputError]. Input(nil) is nil, and a cancelled
+// context stays what it is.
+func Input(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &InputError{err}
+}
+
+// ExitCode maps the error of a command to its exit code.
+func ExitCode(err error) int {
+	var input *InputError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.Is(err, context.Canceled):
+		return ExitInterrupted
+	case errors.As(err, &input):
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+// Main runs a command and ends the process with its exit code. The context is
+// cancelled by SIGINT and SIGTERM; a second signal ends the process at once.
+// An error is printed as one line on standard error, after the command's name.
+func Main(name string, run func(ctx context.Context, args []string, stdout, stderr io.Writer) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop()
+	}()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil {
+		PrintError(os.Stderr, name, err)
+	}
+	os.Exit(ExitCode(err))
+}
+
+// PrintError prints err as one line.
+func PrintError(w io.Writer, name string, err error) {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if ExitCode(err) == ExitInterrupted && text == context.Canceled.Error() {
+		text = "interrupted"
+	}
+	fmt.Fprintf(w, "%s: %s\n", name, text)
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, ExitOK},
+		{errors.New("disk full"), ExitFailed},
+		{Inputf("no such method"), ExitUsage},
+		{fmt.Errorf("wrapped: %w", Inputf("no such method")), ExitUsage},
+		{context.Canceled, ExitInterrupted},
+		{Input(fmt.Errorf("import: %w", context.Canceled)), ExitInterrupted},
+		{Input(nil), ExitOK},
+	} {
+		if got := ExitCode(c.err); got != c.want {
+			t.Errorf("ExitCode(%v) = %d, want %d", c.err, got, c.want)
+		}
+	}
+}
+
+func TestErrorsAreOneLine(t *testing.T) {
+	var b bytes.Buffer
+	PrintError(&b, "benchmark", errors.New("first\n  second"))
+	PrintError(&b, "benchmark", context.Canceled)
+	if got, want := b.String(), "benchmark: first second\nbenchmark: interrupted\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestParseBudgets(t *testing.T) {
+	for _, c := range []struct {
+		list string
+		unit TimeUnit
+		want []float64
+	}{
+		{"1h,4h,16h", Seconds, []float64{3600, 14400, 57600}},
+		{"16h, 1h,1h", Seconds, []float64{3600, 57600}},
+		{"90s,1h30m", Seconds, []float64{90, 5400}},
+		{"100,20epochs", Epochs, []float64{20, 100}},
+	} {
+		got, err := ParseBudgets(c.list, c.unit)
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("ParseBudgets(%q, %s) = %v, %v, want %v", c.list, c.unit, got, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		list string
+		unit TimeUnit
+	}{
+		{"", Seconds}, {"1", Seconds}, {"-1h", Seconds}, {"0s", Seconds}, {"1h,,2h", Seconds}, {"soon", Seconds},
+		{"1h", Epochs}, {"0", Epochs}, {"-3", Epochs}, {"1.5", Epochs},
+	} {
+		_, err := ParseBudgets(c.list, c.unit)
+		if ExitCode(err) != ExitUsage {
+			t.Errorf("ParseBudgets(%q, %s): error %v, want one that exits %d", c.list, c.unit, err, ExitUsage)
+		}
+	}
+}
+
+func TestFormatBudget(t *testing.T) {
+	for _, c := range []struct {
+		b    float64
+		unit TimeUnit
+		want string
+	}{
+		{3600, Seconds, "1h"}, {5400, Seconds, "1h30m"}, {125, Seconds, "2m5s"}, {30, Seconds, "30s"}, {0.25, Seconds, "0.25s"}, {100, Epochs, "100 epochs"},
+	} {
+		if got := FormatBudget(c.b, c.unit); got != c.want {
+			t.Errorf("FormatBudget(%v, %s) = %q, want %q", c.b, c.unit, got, c.want)
+		}
+	}
+}
+
+func TestProgressLogsTenthsWhenNotATerminal(t *testing.T) {
+	var b bytes.Buffer
+	p := NewProgress(&b, slog.New(slog.NewTextHandler(&b, nil)), "replay", 100, false)
+	for i := range int64(101) {
+		p.Set(i, 0)
+	}
+	p.Finish()
+	if got := strings.Count(b.String(), "msg=replay"); got != 9 {
+		t.Errorf("%d lines for 100 steps, want 9:\n%s", got, b.String())
+	}
+}
