@@ -21,7 +21,8 @@ var quickTune = sync.OnceValue(func() *Space {
 // QuickTune returns the search space of Quick-Tune (Pineda Arango, Ferreira,
 // Kadra, Hutter and Grabocka: Quick-Tune, ICLR 2024, arXiv:2306.03828) as its
 // released code samples it: 24 pretrained timm models in the authors' order and
-// 33 hyperparameters of fine-tuning, all discrete, 8 of them conditional.
+// 31 hyperparameters of fine-tuning, all discrete, 8 of them conditional, and
+// the constant number of epochs.
 //
 // Defaults are those of the released training script and lie outside the
 // choices where the script's do: momentum 0.9, decay_rate 0.1, decay_epochs 90,
