@@ -38,6 +38,11 @@ type Layout struct {
 	fields  []field // one a hyperparameter that the table holds
 	random  int     // position of random_augment, -1 if data_augmentation is one-hot
 	trivial int
+	// conditional and constant hold positions in the space with the Default of
+	// the one and the value of the other. No conditional hyperparameter is the
+	// parent of another, so any order will do.
+	conditional []cell
+	constant    []cell
 }
 
 // column tells what number a configuration has in one column.
@@ -57,6 +62,7 @@ type field struct {
 	texts  []text // spellings that need no parsing
 }
 
+// cell is a value at a position.
 type cell struct {
 	at    int
 	value space.Value
@@ -125,7 +131,11 @@ func NewLayout(header []string) (*Layout, error) {
 	for i := range s.Len() {
 		h := s.Param(i)
 		if h.Type == space.Constant {
+			l.constant = append(l.constant, cell{i, h.Choices[0]})
 			continue
+		}
+		if s.Conditional(i) {
+			l.conditional = append(l.conditional, cell{i, h.Default})
 		}
 		f := field{param: i, def: h.Default}
 		cells, isOnehot := onehot[i]
@@ -250,37 +260,22 @@ func (l *Layout) FromRow(number int, row []string) (space.Config, error) {
 	}
 	// What the training script used becomes what was chosen: a parameter that
 	// does not apply must hold the script's default.
-	for _, i := range conditional() {
-		if s.Active(c, i) {
+	for _, o := range l.conditional {
+		if s.Active(c, o.at) {
 			continue
 		}
-		if h := s.Param(i); c[i] != h.Default {
-			return nil, fmt.Errorf("row %d, column of %s: %s, but it does not apply in this row and should hold %s", number, h.Name, c[i], h.Default)
+		if c[o.at] != o.value {
+			return nil, fmt.Errorf("row %d, column of %s: %s, but it does not apply in this row and should hold %s", number, s.Param(o.at).Name, c[o.at], o.value)
 		}
-		c[i] = space.Inactive
+		c[o.at] = space.Inactive
 	}
-	for i := range c {
-		if h := s.Param(i); h.Type == space.Constant {
-			c[i] = h.Choices[0]
-		}
+	for _, o := range l.constant {
+		c[o.at] = o.value
 	}
 	if err := s.Validate(c); err != nil {
 		return nil, fmt.Errorf("row %d: %w", number, err)
 	}
 	return c, nil
-}
-
-// conditional lists the conditional hyperparameters of the space. None is a
-// parent of another, so any order will do.
-func conditional() []int {
-	s := space.QuickTune()
-	out := make([]int, 0, 8)
-	for i := range s.Len() {
-		if s.Conditional(i) {
-			out = append(out, i)
-		}
-	}
-	return out
 }
 
 // readAugmentation sets data_augmentation from the two booleans and the policy.
