@@ -368,7 +368,8 @@ type gaussianProcess struct {
 	chol  lower     // factor of the covariance
 	alpha []float64 // covariance⁻¹ (y - mean)
 
-	ws nn.Workspace
+	fit lower // factor of the last marginal likelihood
+	ws  nn.Workspace
 }
 
 func (g *gaussianProcess) reset() { g.n = 0 }
@@ -453,37 +454,32 @@ func (g *gaussianProcess) marginal(dz, z nn.Matrix, y []float64, h Hyperparamete
 	cov := g.ws.Get(n, n)
 	g.kernel(cov, x, x, h, true)
 
-	inv := g.ws.Get(n, n)
-	if err := factor(inv, cov, h.Noise); err != nil {
+	g.fit.reset()
+	if err := g.fit.extend(nn.Matrix{Rows: n}, cov, h.Noise); err != nil {
 		return 0, Hyperparameters{}, err
 	}
 	logDet := 0.0
 	for i := range n {
-		logDet += 2 * math.Log(inv.Row(i)[i])
+		logDet += 2 * math.Log(g.fit.data[i*g.fit.step+i])
 	}
 	alpha := g.ws.Vec(n)
 	for i, v := range y {
 		alpha[i] = v - h.Mean
 	}
-	solveLower(inv, alpha)
-	quad := 0.0
-	for _, v := range alpha {
-		quad += float64(v * v)
-	}
-	solveLowerTransposed(inv, alpha)
+	quad := g.fit.solve(alpha)
 	loss := (quad + logDet + float64(n)*math.Log(2*math.Pi)) / float64(2*n)
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return 0, Hyperparameters{}, errNotFinite
 	}
-	invertFromFactor(inv) // lower triangle of A⁻¹
+	inv := g.ws.Get(n, n)
+	g.fit.inverse(inv)
 
 	var dh Hyperparameters
 	c := 1 / float64(2*n)
 	for _, v := range alpha {
 		dh.Mean -= v / float64(n)
 	}
-	// W overwrites the covariance, both triangles. Of a pair (i, j) the
-	// squared distance is -2 length² log(K/scale).
+	// W overwrites the covariance, both triangles.
 	w, sumW, sumWD := cov, 0.0, 0.0
 	sums := g.ws.Vec(n)
 	clear(sums)
@@ -560,9 +556,7 @@ func (g *gaussianProcess) extend(z nn.Matrix, y []float64, h Hyperparameters) er
 	for _, v := range g.y {
 		g.alpha = append(g.alpha, v-g.h.Mean)
 	}
-	l := g.chol.matrix()
-	solveLower(l, g.alpha)
-	solveLowerTransposed(l, g.alpha)
+	g.chol.solve(g.alpha)
 	return nil
 }
 
@@ -571,7 +565,6 @@ const predictBlock = 256
 
 func (g *gaussianProcess) predict(mean, std []float64, z nn.Matrix, noise bool) {
 	d := z.Cols
-	l := g.chol.matrix()
 	for lo := 0; lo < z.Rows; lo += predictBlock {
 		hi := min(lo+predictBlock, z.Rows)
 		g.ws.Reset()
@@ -592,7 +585,7 @@ func (g *gaussianProcess) predict(mean, std []float64, z nn.Matrix, noise bool) 
 				mu[j] += float64(a * k)
 			}
 		}
-		solveLowerMany(l, c)
+		g.chol.halfSolve(c)
 		for i := range g.n {
 			for j, k := range c.Row(i) {
 				v[j] -= float64(k * k)

@@ -1,9 +1,6 @@
 package nn
 
-import (
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
-)
+import "quicktune/internal/blas"
 
 // Gemm computes c = alpha*op(a)*op(b) + beta*c, where op transposes if told.
 func Gemm(transA, transB bool, alpha float64, a, b Matrix, beta float64, c Matrix) {
@@ -24,12 +21,5 @@ func Gemm(transA, transB bool, alpha float64, a, b Matrix, beta float64, c Matri
 		}
 		return
 	}
-	ta, tb := blas.NoTrans, blas.NoTrans
-	if transA {
-		ta = blas.Trans
-	}
-	if transB {
-		tb = blas.Trans
-	}
-	blas64.Implementation().Dgemm(ta, tb, m, n, k, alpha, a.Data, a.Stride, b.Data, b.Stride, beta, c.Data, c.Stride)
+	blas.Gemm(transA, transB, m, n, k, alpha, a.Data, a.Stride, b.Data, b.Stride, beta, c.Data, c.Stride)
 }
