@@ -58,9 +58,9 @@ type Metric struct {
 
 // Proposal asks to train one trial up to an epoch.
 type Proposal struct {
-	// Trial numbers the training run. A number already used continues that
-	// run from its last epoch; a new one starts from the pretrained weights,
-	// even if another trial trains the same candidate.
+	// Trial numbers the training run, from 0 upwards. A number already used
+	// continues that run from its last epoch; the next number starts one from
+	// the pretrained weights, even if another trial trains the same candidate.
 	Trial int
 	// Candidate is the index of the configuration in Problem.Candidates.
 	Candidate int
@@ -76,7 +76,7 @@ type Status uint8
 const (
 	Ready Status = iota // the proposal holds
 	Wait                // nothing until an outstanding proposal ends
-	Done                // nothing ever again
+	Done                // nothing ever again, whatever the outstanding proposals give
 )
 
 // End says why a curve ended, as an optimiser needs to know it.
@@ -106,8 +106,10 @@ type Report struct {
 	// Clock is the time at which the report was made, in seconds since the
 	// search began.
 	Clock float64
-	// End is not NotEnded if the trial can be trained no further. A trial
-	// that reaches Problem.MaxEpochs is reported as Completed.
+	// End is not NotEnded if the trial can be trained no further, which shows
+	// only while it is being trained: an end belongs to an outstanding
+	// proposal. A trial that reaches Problem.MaxEpochs is reported as
+	// Completed together with that epoch.
 	End End
 	// Proposed is true if the proposal that this report belongs to is
 	// finished: its epoch is reached or the curve ended. The worker is then
@@ -121,12 +123,16 @@ type Report struct {
 // calls give the same proposals. It never proposes a trial that ended, nor one
 // that is outstanding, and survives NaN scores, failures, curves that end
 // before the proposed epoch and up to Problem.Workers outstanding proposals.
+// It does not change the Problem. A candidate whose trial ended without a
+// single epoch costs nothing to try, so an optimiser that may try candidates
+// again must give up on such a one, or a search could go on for ever in no time.
 type Optimizer interface {
 	// Ask proposes what to train next. With Wait or Done the proposal is
 	// meaningless. Wait is answered only while a proposal is outstanding.
 	Ask() (Proposal, Status)
 	// Tell reports one event. Reports of one trial come in the order of its
-	// epochs, each epoch once.
+	// epochs, each epoch once; those of different trials come in any order.
+	// Only trials that were proposed are told.
 	Tell(Report)
 }
 
