@@ -54,6 +54,12 @@ type Metric struct {
 	Goal   Goal   `json:"goal"`
 }
 
+// What Input.TimeUnit and Manifest.TimeUnit can be.
+const (
+	TimeSeconds = "seconds" // the seconds column tells what an epoch cost
+	TimeEpochs  = "epochs"  // no time is known and each epoch counts 1
+)
+
 // End says why a curve has no further epoch.
 type End string
 
@@ -95,10 +101,10 @@ type Model struct {
 type Input struct {
 	Space        *space.Space
 	Metric       Metric
-	MaxEpochs    int    // epochs planned for every curve
-	ModelParam   string // the hyperparameter that names the model, "" if there is none
-	TimeUnit     string // "seconds", or "epochs" if no time is known and each epoch counts 1
-	CurveCap     float64
+	MaxEpochs    int      // epochs planned for every curve
+	ModelParam   string   // the hyperparameter that names the model, "" if there is none
+	TimeUnit     string   // TimeSeconds or TimeEpochs
+	CurveCap     float64  // the time at which curves were cut, in TimeUnit, 0 if they were not
 	MetaFeatures []string // names of Dataset.MetaFeatures
 	Generator    string   // what made it, in one line
 	Notes        []string // what a reader must know about the data: known defects, estimates

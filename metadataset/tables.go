@@ -1,0 +1,239 @@
+package metadataset
+
+import (
+	"io"
+	"reflect"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// metaPrefix keeps meta-features apart from the other columns of
+// datasets.parquet.
+const metaPrefix = "mf_"
+
+// rowsPerGroup is the size of a row group of the curves.
+const rowsPerGroup = 1 << 20
+
+// A tableColumn is one column of a file to be written.
+type tableColumn struct {
+	name     string
+	node     parquet.Node
+	nullable bool
+	value    func(row int) parquet.Value // the null value where there is none
+}
+
+// writeTable writes one Parquet file. The same columns always give the same
+// bytes.
+func writeTable(w io.Writer, name string, rows int, columns []tableColumn) error {
+	var root rowNode
+	for _, c := range columns {
+		node := c.node
+		if c.nullable {
+			node = parquet.Optional(node)
+		}
+		root.fields = append(root.fields, rowField{node, c.name})
+	}
+	out := parquet.NewWriter(w, parquet.NewSchema(name, root),
+		parquet.CreatedBy("quicktune", "1", "metadataset"),
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
+		parquet.DataPageVersion(2),
+	)
+	batch := make([]parquet.Value, 0, 4096)
+	for from := 0; from < rows; from += rowsPerGroup {
+		to := min(from+rowsPerGroup, rows)
+		for i, cw := range out.ColumnWriters() {
+			c := columns[i]
+			for row := from; row < to; row++ {
+				v, level := c.value(row), 0
+				if c.nullable && !v.IsNull() {
+					level = 1
+				}
+				batch = append(batch, v.Level(0, level, i))
+				if len(batch) == cap(batch) || row == to-1 {
+					if _, err := cw.WriteRowValues(batch); err != nil {
+						return err
+					}
+					batch = batch[:0]
+				}
+			}
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// A rowNode is the root of a schema whose columns keep their order;
+// parquet.Group would sort them by name.
+type rowNode struct {
+	parquet.Group // what a group without fields says of itself
+	fields        []parquet.Field
+}
+
+func (n rowNode) Fields() []parquet.Field { return n.fields }
+
+type rowField struct {
+	parquet.Node
+	name string
+}
+
+func (f rowField) Name() string { return f.name }
+
+// Value is asked for by writers of Go values, of which there are none here.
+func (f rowField) Value(base reflect.Value) reflect.Value { return base.FieldByName(f.name) }
+
+// The nodes of the columns.
+var (
+	textNode     = parquet.Encoded(parquet.String(), &parquet.Plain)
+	nameNode     = parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
+	countNode    = parquet.Encoded(parquet.Int(32), &parquet.DeltaBinaryPacked)
+	longNode     = parquet.Encoded(parquet.Int(64), &parquet.DeltaBinaryPacked)
+	longDictNode = parquet.Encoded(parquet.Int(64), &parquet.RLEDictionary)
+	realNode     = parquet.Encoded(parquet.Leaf(parquet.DoubleType), &parquet.Plain)
+	realDictNode = parquet.Encoded(parquet.Leaf(parquet.DoubleType), &parquet.RLEDictionary)
+	boolNode     = parquet.Encoded(parquet.Leaf(parquet.BooleanType), &parquet.Plain)
+	curveNode    = parquet.Encoded(parquet.Leaf(parquet.FloatType), &parquet.ByteStreamSplit)
+)
+
+func text(s string) parquet.Value { return parquet.ByteArrayValue([]byte(s)) }
+
+func textOrNull(s string) parquet.Value {
+	if s == "" {
+		return parquet.NullValue()
+	}
+	return text(s)
+}
+
+func realOrNull(v float64) parquet.Value {
+	if v != v {
+		return parquet.NullValue()
+	}
+	return parquet.DoubleValue(v)
+}
+
+func floatOrNull(v float32) parquet.Value {
+	if v != v {
+		return parquet.NullValue()
+	}
+	return parquet.FloatValue(v)
+}
+
+func rowNumber(row int) parquet.Value { return parquet.Int32Value(int32(row)) }
+
+func datasetColumns(datasets []Dataset, metaFeatures []string) []tableColumn {
+	columns := []tableColumn{{"dataset", textNode, false, func(row int) parquet.Value { return text(datasets[row].Name) }}}
+	for _, name := range descriptorNames {
+		columns = append(columns, tableColumn{name, longNode, true, func(row int) parquet.Value {
+			if n := *datasets[row].descriptor(name); n != 0 {
+				return parquet.Int64Value(int64(n))
+			}
+			return parquet.NullValue()
+		}})
+	}
+	for i, name := range metaFeatures {
+		columns = append(columns, tableColumn{metaPrefix + name, realNode, true, func(row int) parquet.Value {
+			if f := datasets[row].MetaFeatures; len(f) > 0 {
+				return realOrNull(f[i])
+			}
+			return parquet.NullValue()
+		}})
+	}
+	return columns
+}
+
+func modelColumns(models []Model) []tableColumn {
+	columns := []tableColumn{{"model", textNode, false, func(row int) parquet.Value { return text(models[row].Name) }}}
+	for i, name := range modelNumbers {
+		columns = append(columns, tableColumn{name, realNode, true, func(row int) parquet.Value {
+			return realOrNull(*models[row].number(i))
+		}})
+	}
+	return columns
+}
+
+func configColumns(curves []*InputCurve, hyper []hyperColumn, model *hyperColumn) []tableColumn {
+	columns := []tableColumn{
+		{"config", countNode, false, rowNumber},
+		{"id", textNode, false, func(row int) parquet.Value { return text(curves[row].ID) }},
+		{"dataset", nameNode, false, func(row int) parquet.Value { return text(curves[row].Dataset) }},
+	}
+	if model == nil {
+		columns = append(columns, tableColumn{"model", nameNode, true, func(int) parquet.Value { return parquet.NullValue() }})
+	} else {
+		columns = append(columns, hyperTableColumn(curves, *model))
+	}
+	for _, c := range hyper {
+		columns = append(columns, hyperTableColumn(curves, c))
+	}
+	return columns
+}
+
+func hyperTableColumn(curves []*InputCurve, c hyperColumn) tableColumn {
+	t := tableColumn{name: c.name, nullable: true}
+	switch c.kind {
+	case format.Boolean:
+		t.node = boolNode
+	case format.Int64:
+		t.node = longNode
+		if c.choices != nil {
+			t.node = longDictNode
+		}
+	case format.Double:
+		t.node = realNode
+		if c.choices != nil {
+			t.node = realDictNode
+		}
+	default:
+		t.node = nameNode
+	}
+	t.value = func(row int) parquet.Value {
+		v := curves[row].Config[c.param]
+		switch {
+		case v.IsInactive() || isNone(v):
+			return parquet.NullValue()
+		case c.kind == format.Boolean:
+			return parquet.BooleanValue(v.Num() != 0)
+		case c.kind == format.Int64:
+			return parquet.Int64Value(int64(v.Num()))
+		case c.kind == format.Double:
+			return parquet.DoubleValue(v.Num())
+		}
+		return text(v.String())
+	}
+	return t
+}
+
+func endColumns(curves []*InputCurve) []tableColumn {
+	return []tableColumn{
+		{"config", countNode, false, rowNumber},
+		{"end", nameNode, false, func(row int) parquet.Value { return text(string(curves[row].End)) }},
+		{"reason", nameNode, true, func(row int) parquet.Value { return textOrNull(curves[row].Reason) }},
+		{"epochs", countNode, false, func(row int) parquet.Value { return parquet.Int32Value(int32(curves[row].epochs())) }},
+	}
+}
+
+// curveColumns lists the columns of one part: the epochs of curves[lo:hi].
+func curveColumns(curves []*InputCurve, lo, hi int, columns []Column) []tableColumn {
+	var config, epoch []int32 // of each row
+	for c := lo; c < hi; c++ {
+		for e := range curves[c].epochs() {
+			config, epoch = append(config, int32(c)), append(epoch, int32(e+1))
+		}
+	}
+	table := []tableColumn{
+		{"config", countNode, false, func(row int) parquet.Value { return parquet.Int32Value(config[row]) }},
+		{"epoch", countNode, false, func(row int) parquet.Value { return parquet.Int32Value(epoch[row]) }},
+	}
+	for _, c := range columns {
+		table = append(table, tableColumn{string(c), curveNode, true, func(row int) parquet.Value {
+			if values := curves[config[row]].Values[c]; values != nil {
+				return floatOrNull(values[epoch[row]-1])
+			}
+			return parquet.NullValue()
+		}})
+	}
+	return table
+}
