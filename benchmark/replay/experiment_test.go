@@ -27,7 +27,7 @@ type withReplacement struct {
 
 func (w *withReplacement) Ask() (search.Proposal, search.Status) {
 	w.trial++
-	return search.Proposal{Trial: w.trial, Candidate: w.rng.IntN(len(w.Candidates)), Epoch: w.MaxEpochs}, search.Ready
+	return search.Proposal{Trial: w.trial - 1, Candidate: w.rng.IntN(len(w.Candidates)), Epoch: w.MaxEpochs}, search.Ready
 }
 
 func (*withReplacement) Tell(search.Report) {}

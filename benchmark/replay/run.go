@@ -122,7 +122,6 @@ func run(ctx context.Context, m search.Method, t *Table, o Options, now func() t
 		now:       now,
 		queue:     make(queue, 0, o.Workers),
 		workers:   make([]worker, o.Workers),
-		trials:    make(map[int]*trial),
 		spent:     make([]int32, len(t.Candidates)),
 		best:      math.Inf(-1),
 		points:    make([]Point, 0, 32),
@@ -164,8 +163,7 @@ func problemSeed(seed uint64, dataset string) uint64 {
 // worker is a simulated machine. It either trains (an epochEvent is queued),
 // is about to ask (an askEvent is queued), or is idle (nothing is queued).
 type worker struct {
-	trial     int // number
-	run       *trial
+	trial     int
 	candidate int32
 	epoch     int32 // in training
 	target    int32 // last epoch of the proposal that is stored
@@ -189,7 +187,7 @@ type simulation struct {
 
 	queue       queue
 	workers     []worker
-	trials      map[int]*trial
+	trials      []trial // by number
 	outstanding int
 	done        bool
 	waiting     bool // since Wait was answered, until a proposal ends
@@ -269,21 +267,20 @@ func (s *simulation) ask(w *worker, e event) error {
 	default:
 		return fmt.Errorf("decision %d: unknown status %d", s.totals.Decisions, status)
 	}
-	run, err := s.admit(p)
-	if err != nil {
+	if err := s.admit(p); err != nil {
 		return fmt.Errorf("decision %d, proposal of trial %d, candidate %d, epoch %d: %w",
 			s.totals.Decisions, p.Trial, p.Candidate, p.Epoch, err)
 	}
 	stored := len(s.table.Scores[p.Candidate])
 	if stored == 0 {
-		return s.failAtOnce(p, run, at)
+		return s.failAtOnce(p, at)
 	}
 	s.free = 0
 	s.outstanding++
+	run := &s.trials[p.Trial]
 	run.busy = true
 	*w = worker{
 		trial:     p.Trial,
-		run:       run,
 		candidate: int32(p.Candidate),
 		epoch:     run.epoch + 1,
 		target:    int32(min(p.Epoch, stored)),
@@ -294,38 +291,36 @@ func (s *simulation) ask(w *worker, e event) error {
 	return nil
 }
 
-// admit checks a proposal and returns its trial.
-func (s *simulation) admit(p search.Proposal) (*trial, error) {
-	if p.Candidate < 0 || p.Candidate >= len(s.table.Candidates) {
-		return nil, fmt.Errorf("there are candidates 0 to %d", len(s.table.Candidates)-1)
-	}
-	if p.Epoch < 1 || p.Epoch > s.table.MaxEpochs {
-		return nil, fmt.Errorf("there are epochs 1 to %d", s.table.MaxEpochs)
-	}
-	run := s.trials[p.Trial]
-	if run == nil {
-		run = &trial{candidate: int32(p.Candidate)}
-		s.trials[p.Trial] = run
-		s.totals.Trials++
-		return run, nil
-	}
+// admit checks a proposal and notes its trial if it is new.
+func (s *simulation) admit(p search.Proposal) error {
 	switch {
-	case run.ended:
-		return nil, errors.New("the trial has ended")
-	case run.busy:
-		return nil, errors.New("the trial is outstanding")
-	case int(run.candidate) != p.Candidate:
-		return nil, fmt.Errorf("the trial trains candidate %d", run.candidate)
-	case p.Epoch <= int(run.epoch):
-		return nil, fmt.Errorf("the trial has reached epoch %d already", run.epoch)
+	case p.Candidate < 0 || p.Candidate >= len(s.table.Candidates):
+		return fmt.Errorf("there are candidates 0 to %d", len(s.table.Candidates)-1)
+	case p.Epoch < 1 || p.Epoch > s.table.MaxEpochs:
+		return fmt.Errorf("there are epochs 1 to %d", s.table.MaxEpochs)
+	case p.Trial < 0 || p.Trial > len(s.trials):
+		return fmt.Errorf("the next new trial is number %d", len(s.trials))
+	case p.Trial == len(s.trials):
+		s.trials = append(s.trials, trial{candidate: int32(p.Candidate)})
+		return nil
 	}
-	return run, nil
+	switch run := s.trials[p.Trial]; {
+	case run.ended:
+		return errors.New("the trial has ended")
+	case run.busy:
+		return errors.New("the trial is outstanding")
+	case int(run.candidate) != p.Candidate:
+		return fmt.Errorf("the trial trains candidate %d", run.candidate)
+	case p.Epoch <= int(run.epoch):
+		return fmt.Errorf("the trial has reached epoch %d already", run.epoch)
+	}
+	return nil
 }
 
 // failAtOnce reports a curve without epochs, which costs nothing. A method
 // that proposes nothing else would never end, so there is a limit.
-func (s *simulation) failAtOnce(p search.Proposal, run *trial, at float64) error {
-	run.ended = true
+func (s *simulation) failAtOnce(p search.Proposal, at float64) error {
+	s.trials[p.Trial].ended = true
 	began := s.now()
 	s.optimizer.Tell(search.Report{
 		Trial:     p.Trial,
@@ -353,7 +348,8 @@ func (s *simulation) endEpoch(w *worker, e event) {
 	if !finite(score) {
 		score = math.NaN()
 	}
-	w.run.epoch = w.epoch
+	run := &s.trials[w.trial]
+	run.epoch = w.epoch
 	s.spent[w.candidate]++
 	s.totals.Epochs++
 	s.totals.TrainSeconds += cost
@@ -393,8 +389,8 @@ func (s *simulation) endEpoch(w *worker, e event) {
 		s.queue.replace(e)
 		return
 	}
-	w.run.busy = false
-	w.run.ended = report.End != search.NotEnded
+	run.busy = false
+	run.ended = report.End != search.NotEnded
 	s.outstanding--
 	s.queue.replace(event{time: at, kind: askEvent, worker: e.worker})
 	s.wake(at)
@@ -419,6 +415,7 @@ func (s *simulation) wake(at float64) {
 
 // finish settles what is under way when nothing more happens by the budget.
 func (s *simulation) finish() {
+	s.totals.Trials = len(s.trials)
 	s.totals.End = s.clock
 	if len(s.queue) > 0 {
 		s.totals.End = s.options.Budget

@@ -70,7 +70,7 @@ func (w *wholeCurves) Ask() (search.Proposal, search.Status) {
 		return search.Proposal{}, search.Done
 	}
 	w.next++
-	return search.Proposal{Trial: w.next, Candidate: w.order[w.next-1], Epoch: w.MaxEpochs}, search.Ready
+	return search.Proposal{Trial: w.next - 1, Candidate: w.order[w.next-1], Epoch: w.MaxEpochs}, search.Ready
 }
 
 func (*wholeCurves) Tell(search.Report) {}
@@ -380,6 +380,10 @@ func TestMisbehavingOptimisersAreErrors(t *testing.T) {
 			"decision 1, proposal of trial 0, candidate 1, epoch 5: there are epochs 1 to 4"},
 		{"epoch not increasing", []func() (search.Proposal, search.Status){train(0, 0, 2), train(0, 0, 2)}, 1,
 			"decision 2, proposal of trial 0, candidate 0, epoch 2: the trial has reached epoch 2 already"},
+		{"trial skipped", []func() (search.Proposal, search.Status){train(0, 0, 2), train(2, 1, 2)}, 1,
+			"decision 2, proposal of trial 2, candidate 1, epoch 2: the next new trial is number 1"},
+		{"negative trial", []func() (search.Proposal, search.Status){train(-1, 0, 2)}, 1,
+			"decision 1, proposal of trial -1, candidate 0, epoch 2: the next new trial is number 0"},
 		{"trial changes candidate", []func() (search.Proposal, search.Status){train(0, 0, 2), train(0, 1, 3)}, 1,
 			"decision 2, proposal of trial 0, candidate 1, epoch 3: the trial trains candidate 0"},
 		{"finished", []func() (search.Proposal, search.Status){train(0, 0, 4), train(0, 0, 4)}, 1,
@@ -414,7 +418,7 @@ func TestMethodThatOnlyProposesEmptyCurvesIsStopped(t *testing.T) {
 	again = func() (search.Proposal, search.Status) {
 		s.moves = append(s.moves, again)
 		trial++
-		return search.Proposal{Trial: trial, Candidate: 2, Epoch: 1}, search.Ready
+		return search.Proposal{Trial: trial - 1, Candidate: 2, Epoch: 1}, search.Ready
 	}
 	s.moves = append(s.moves, again)
 	_, err := Run(context.Background(), s.method(), tinyTable(t), Options{Budget: 10})
@@ -614,7 +618,7 @@ type oneCurve struct{ trial, candidates, epochs int }
 
 func (o *oneCurve) Ask() (search.Proposal, search.Status) {
 	o.trial++
-	return search.Proposal{Trial: o.trial, Candidate: o.trial % o.candidates, Epoch: o.epochs}, search.Ready
+	return search.Proposal{Trial: o.trial - 1, Candidate: o.trial % o.candidates, Epoch: o.epochs}, search.Ready
 }
 
 func (*oneCurve) Tell(search.Report) {}
