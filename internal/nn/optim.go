@@ -68,23 +68,6 @@ func Cosine(t, total int, hi, lo float64) float64 {
 	return lo + (hi-lo)*(1+math.Cos(math.Pi*float64(t)/float64(total)))/2
 }
 
-// ClipNorm scales grad so that its Euclidean norm is at most limit and returns
-// the norm it had.
-func ClipNorm(grad []float64, limit float64) float64 {
-	s := 0.0
-	for _, g := range grad {
-		s += float64(g * g)
-	}
-	norm := math.Sqrt(s)
-	if norm > limit {
-		f := limit / norm
-		for i := range grad {
-			grad[i] *= f
-		}
-	}
-	return norm
-}
-
 // Init fills the weights and biases of every layer as torch does by default:
 // uniform in ±1/sqrt(fan-in), which for weights is Kaiming-uniform with
 // a = sqrt(5) (He et al., "Delving Deep into Rectifiers", ICCV 2015). Tensors

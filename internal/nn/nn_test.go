@@ -1,0 +1,259 @@
+package nn
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"quicktune/internal/stream"
+)
+
+func random(rng *rand.Rand, rows, cols int) Matrix {
+	m := NewMatrix(rows, cols)
+	for i := range m.Data {
+		m.Data[i] = rng.NormFloat64()
+	}
+	return m
+}
+
+// inner is the loss of every gradient check: the inner product of a layer's
+// output with fixed random numbers, whose gradient by the output is those
+// numbers.
+func inner(a, b Matrix) float64 {
+	s := 0.0
+	for i := range a.Rows {
+		s += dot(a.Row(i), b.Row(i))
+	}
+	return s
+}
+
+const gradientTolerance = 1e-6
+
+func check(t *testing.T, what string, loss func() float64, value, grad []float64) {
+	t.Helper()
+	if largest(grad) == 0 {
+		t.Fatalf("%s: the gradient is 0 throughout, the check would say nothing", what)
+	}
+	if e := CheckGradient(loss, value, grad, 0); !(e <= gradientTolerance) {
+		t.Errorf("%s: relative error %.1e", what, e)
+	}
+}
+
+func TestLinearGradient(t *testing.T) {
+	rng := stream.New("test/linear", 1)
+	var p Params
+	l := NewLinear(&p, "l", 7, 5)
+	p.Pack()
+	Init(p.Tensors, rng)
+	// Input and output are columns of wider matrices, as in a concatenation.
+	wide, x := random(rng, 6, 12), random(rng, 6, 9).Slice(1, 8)
+	y, dy, dx := wide.Slice(3, 8), random(rng, 6, 5), NewMatrix(6, 7)
+	loss := func() float64 { l.Forward(y, x); return inner(y, dy) }
+	loss()
+	l.Backward(dx, dy)
+	check(t, "weights", loss, p.Value, p.Grad)
+	flat := NewMatrix(6, 7)
+	flat.Copy(x)
+	x = flat
+	check(t, "input", loss, x.Data, dx.Data)
+}
+
+func TestLeakyReLUGradient(t *testing.T) {
+	rng := stream.New("test/relu", 1)
+	for _, slope := range []float64{0, 0.01} {
+		x, dy := random(rng, 5, 8), random(rng, 5, 8)
+		y := NewMatrix(5, 8)
+		loss := func() float64 { y.Copy(x); LeakyReLU(y, slope); return inner(y, dy) }
+		loss()
+		dx := NewMatrix(5, 8)
+		dx.Copy(dy)
+		LeakyReLUBackward(dx, y, slope)
+		check(t, "input", loss, x.Data, dx.Data)
+	}
+}
+
+func TestConvolutionPoolingAndDropoutGradient(t *testing.T) {
+	for _, length := range []int{2, 7, 50} {
+		rng := stream.New("test/conv", uint64(length))
+		// 23 signals of length 50 need more than two blocks of columns.
+		const n, ch = 23, 4
+		var p Params
+		c1, c2 := NewConv1d(&p, "c1", 1, ch, length), NewConv1d(&p, "c2", ch, ch, length)
+		p.Pack()
+		Init(p.Tensors, rng)
+		pool, drop := MaxPool1d{Channels: ch, Length: length}, Dropout1d{Channels: ch, P: 0.25}
+		x := random(rng, n, length)
+		cols := SignalCols(n, length)
+		s, a, b := NewMatrix(1, cols), NewMatrix(ch, cols), NewMatrix(ch, cols)
+		y, dy := NewMatrix(n, pool.Width()), random(rng, n, pool.Width())
+		loss := func() float64 {
+			SetSignals(s, x)
+			c1.Forward(a, s)
+			ReLU(a)
+			c2.Forward(b, a)
+			pool.Forward(y, b)
+			drop.Forward(y, stream.New("test/drop", 1))
+			return inner(y, dy)
+		}
+		loss()
+		g := NewMatrix(n, pool.Width())
+		g.Copy(dy)
+		drop.Backward(g)
+		db, da, ds := NewMatrix(ch, cols), NewMatrix(ch, cols), NewMatrix(1, cols)
+		pool.Backward(db, g)
+		c2.Backward(da, db)
+		ReLUBackward(da, a)
+		c1.Backward(ds, da)
+		check(t, "weights", loss, p.Value, p.Grad)
+		dx := NewMatrix(n, length)
+		for i := range n {
+			copy(dx.Row(i), ds.Data[i*(length+2)+1:])
+		}
+		check(t, "input", loss, x.Data, dx.Data)
+	}
+}
+
+// The convolution is compared with its definition.
+func TestConv1dIsAConvolution(t *testing.T) {
+	rng := stream.New("test/definition", 1)
+	const n, in, out, length = 3, 2, 5, 6
+	var p Params
+	c := NewConv1d(&p, "c", in, out, length)
+	p.Pack()
+	Init(p.Tensors, rng)
+	cols := SignalCols(n, length)
+	x, y := random(rng, in, cols), NewMatrix(out, cols)
+	clearBorders(x, length)
+	c.Forward(y, x)
+	for o := range out {
+		for i := range n {
+			for q := -1; q <= length; q++ {
+				want := 0.0
+				if q >= 0 && q < length {
+					want = c.B.Value[o]
+					for ch := range in {
+						for k := range 3 {
+							want += c.W.Value[(o*in+ch)*3+k] * x.Row(ch)[i*(length+2)+1+q+k-1]
+						}
+					}
+				}
+				if got := y.Row(o)[i*(length+2)+1+q]; math.Abs(got-want) > 1e-14 {
+					t.Fatalf("channel %d, signal %d, position %d: %v instead of %v", o, i, q, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestDropoutKeepsTheMeanAndDropsWholeChannels(t *testing.T) {
+	const n, ch, w = 4000, 3, 5
+	d := Dropout1d{Channels: ch, P: 0.25}
+	x := NewMatrix(n, ch*w)
+	for i := range x.Data {
+		x.Data[i] = 1
+	}
+	d.Forward(x, stream.New("test/dropout", 1))
+	dropped := 0
+	for i := 0; i < len(x.Data); i += w {
+		for _, v := range x.Data[i : i+w] {
+			if v != x.Data[i] || v != 0 && math.Abs(v-4.0/3) > 1e-15 {
+				t.Fatalf("channel %v is neither dropped nor scaled by 4/3", x.Data[i:i+w])
+			}
+		}
+		if x.Data[i] == 0 {
+			dropped++
+		}
+	}
+	// Five standard deviations of a binomial proportion of 12,000.
+	if f := float64(dropped) / (n * ch); math.Abs(f-0.25) > 0.02 {
+		t.Errorf("%.3f of the channels were dropped", f)
+	}
+}
+
+// The published update rule, written out: torch adds epsilon after the bias
+// correction, and AdamW shrinks the weights before the step.
+func TestAdamFollowsTheRule(t *testing.T) {
+	for _, decay := range []float64{0, 0.5} {
+		a := Adam{Decay: decay}
+		x := []float64{0.3}
+		m, v, want := 0.0, 0.0, 0.3
+		for i, g := range []float64{1, -2, 0.5} {
+			a.Step(x, []float64{g}, 0.1)
+			want -= 0.1 * decay * want
+			m, v = 0.9*m+0.1*g, 0.999*v+0.001*g*g
+			mh, vh := m/(1-math.Pow(0.9, float64(i+1))), v/(1-math.Pow(0.999, float64(i+1)))
+			want -= 0.1 * mh / (math.Sqrt(vh) + 1e-8)
+			if math.Abs(x[0]-want) > 1e-12 {
+				t.Errorf("decay %v, step %d: %v instead of %v", decay, i, x[0], want)
+			}
+		}
+	}
+}
+
+func TestCosineFallsFromTheFirstRateToTheLast(t *testing.T) {
+	for _, c := range []struct {
+		t    int
+		want float64
+	}{{0, 1}, {50, 0.505}, {100, 0.01}} {
+		if got := Cosine(c.t, 100, 1, 0.01); math.Abs(got-c.want) > 1e-15 {
+			t.Errorf("step %d: %v instead of %v", c.t, got, c.want)
+		}
+	}
+}
+
+// Rosenbrock's function is the classic on which plain descent fails.
+func TestLBFGSFindsTheMinimumOfRosenbrock(t *testing.T) {
+	x, g := []float64{-1.2, 1}, make([]float64, 2)
+	evaluations := 0
+	f := func() (float64, error) {
+		evaluations++
+		a, b := 1-x[0], x[1]-x[0]*x[0]
+		g[0], g[1] = -2*a-400*x[0]*b, 200*b
+		return a*a + 100*b*b, nil
+	}
+	var l LBFGS
+	loss, err := l.Minimize(x, g, 0.1, 200, f)
+	if err != nil || !(loss < 1e-10) || evaluations > 200 {
+		t.Errorf("loss %v after %d evaluations at %v (%v)", loss, evaluations, x, err)
+	}
+}
+
+func TestInitIsTorchs(t *testing.T) {
+	var p Params
+	l := NewLinear(&p, "l", 100, 50)
+	p.Pack()
+	Init(p.Tensors, stream.New("test/init", 1))
+	sum := 0.0
+	for _, v := range l.W.Value {
+		sum += v * v
+	}
+	// A uniform variable in ±0.1 has the variance 0.01/3.
+	if v := sum / 5000; math.Abs(v-0.01/3) > 2e-4 || largest(p.Value) > 0.1 || largest(l.B.Value) < 0.08 {
+		t.Errorf("variance %v, largest %v, bias %v", v, largest(p.Value), largest(l.B.Value))
+	}
+}
+
+func TestSoftplusDoesNotOverflow(t *testing.T) {
+	for _, x := range []float64{-800, -1, 0, 1, 800} {
+		s, d := Softplus(x), Sigmoid(x)
+		if !Finite([]float64{s, d}) || s < math.Max(x, 0) || d < 0 || d > 1 {
+			t.Errorf("at %v: %v, derivative %v", x, s, d)
+		}
+	}
+}
+
+func TestWorkspaceAllocatesNothingOnceWarm(t *testing.T) {
+	var w Workspace
+	pass := func() {
+		w.Reset()
+		for range 5 {
+			w.Get(10, 20)
+			w.Vec(30)
+		}
+	}
+	pass()
+	pass()
+	if n := testing.AllocsPerRun(10, pass); n > 0 {
+		t.Errorf("%v allocations a pass", n)
+	}
+}
