@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -83,14 +84,26 @@ func TestFormatBudget(t *testing.T) {
 	}
 }
 
-func TestProgressLogsTenthsWhenNotATerminal(t *testing.T) {
-	var b bytes.Buffer
-	p := NewProgress(&b, slog.New(slog.NewTextHandler(&b, nil)), "replay", 100, false)
-	for i := range int64(101) {
-		p.Set(i, 0)
-	}
-	p.Finish()
-	if got := strings.Count(b.String(), "msg=replay"); got != 9 {
-		t.Errorf("%d lines for 100 steps, want 9:\n%s", got, b.String())
+func TestProgressIsLoggedWhenNotATerminal(t *testing.T) {
+	for _, c := range []struct {
+		step time.Duration // real time of one of 100 steps
+		want int
+	}{
+		{time.Millisecond, 0},       // too quick to speak of
+		{100 * time.Millisecond, 4}, // a line every 2 s, none at the end
+		{time.Second, 19},           // a line every 5 %
+	} {
+		var b bytes.Buffer
+		p := NewProgress(&b, slog.New(slog.NewTextHandler(&b, nil)), "replay", 100, false)
+		clock := p.started
+		p.now = func() time.Time { return clock }
+		for i := range int64(101) {
+			p.Set(i, 0)
+			clock = clock.Add(c.step)
+		}
+		p.Finish()
+		if got := strings.Count(b.String(), "msg=replay"); got != c.want {
+			t.Errorf("%d lines for 100 steps of %v, want %d:\n%s", got, c.step, c.want, b.String())
+		}
 	}
 }

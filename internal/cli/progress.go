@@ -12,11 +12,15 @@ import (
 	"golang.org/x/term"
 )
 
-// logStep is the share of the work after which a progress line is logged.
-const logStep = 0.1
+// A progress line is logged when one part in logLines more of the work is done
+// and logPause has passed, so that work of seconds logs nothing.
+const (
+	logLines = 20
+	logPause = 2 * time.Second
+)
 
 // Progress shows how far a long piece of work is: a bar on a terminal,
-// otherwise a log line for every tenth. It is safe for concurrent use.
+// otherwise a log line every few percent. It is safe for concurrent use.
 type Progress struct {
 	mu      sync.Mutex
 	bar     *progressbar.ProgressBar
@@ -24,14 +28,18 @@ type Progress struct {
 	label   string
 	total   int64
 	done    int64
-	logged  float64
+	now     func() time.Time
 	started time.Time
+	logged  int64     // steps done at the last line
+	last    time.Time // when that was
 }
 
 // NewProgress starts a display of total steps on w. A nil or non-terminal w
 // gets log lines through log.
 func NewProgress(w io.Writer, log *slog.Logger, label string, total int64, bytes bool) *Progress {
-	p := &Progress{log: log, label: label, total: total, started: time.Now()}
+	p := &Progress{log: log, label: label, total: total, now: time.Now}
+	p.started = p.now()
+	p.last = p.started
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(f),
@@ -65,12 +73,13 @@ func (p *Progress) Set(done, total int64) {
 	if p.total <= 0 || done >= p.total {
 		return
 	}
-	share := float64(done) / float64(p.total)
-	if share < p.logged+logStep {
+	now := p.now()
+	if (done-p.logged)*logLines < p.total || now.Sub(p.last) < logPause {
 		return
 	}
-	p.logged = share
-	took := time.Since(p.started)
+	p.logged, p.last = done, now
+	share := float64(done) / float64(p.total)
+	took := now.Sub(p.started)
 	left := time.Duration(float64(took) * (1 - share) / share)
 	p.log.Info(p.label, "done", fmt.Sprintf("%.0f%%", 100*share),
 		"elapsed", took.Round(time.Second), "left", left.Round(time.Second))
