@@ -197,6 +197,10 @@ type DeepKernel struct {
 
 	gp gaussianProcess
 	dz nn.Workspace
+
+	adam   nn.Adam // of Fit
+	lbfgs  nn.LBFGS
+	before []float64 // weights from before a fit
 }
 
 // NoiseFloor is the lower bound of the noise variance.

@@ -1,0 +1,112 @@
+package predictor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"quicktune/internal/nn"
+)
+
+// FitOptions say how the weights and the parameters of the Gaussian process are
+// fitted to rows. The refit schedule, when to fit and from which weights, is the
+// caller's: a fit always starts from the current weights.
+type FitOptions struct {
+	// Steps is how many times the likelihood and its gradient are computed,
+	// over all rows at once. The reference takes 1,000 from the meta-learned
+	// weights for each of its first ten fits and 50 from the current weights
+	// after that.
+	Steps int
+	// LearningRate is Adam's; with LBFGS it is the largest change of a
+	// parameter in the first step. The reference has 1e-4.
+	LearningRate float64
+	// LBFGS replaces Adam, the reference's optimiser, by L-BFGS: a step costs
+	// the same, so it reaches a given likelihood sooner.
+	LBFGS bool
+	// Continue keeps Adam's moments of the fit before.
+	Continue bool
+	// Dropout, if not nil, drops channels of the curve network with its
+	// numbers, as in meta-training. L-BFGS needs a smooth function and does
+	// not allow it.
+	Dropout *rand.Rand
+}
+
+// ReferenceFit is a fit as the released experiments have it, from meta-learned
+// weights (restart) or from those of the fit before.
+func ReferenceFit(restart bool) FitOptions {
+	if restart {
+		return FitOptions{Steps: 1000, LearningRate: 1e-4}
+	}
+	return FitOptions{Steps: 50, LearningRate: 1e-4}
+}
+
+// FitResult tells how a fit went. Losses are negative log marginal likelihoods
+// per row.
+type FitResult struct {
+	Before, After float64 // After is that of the last step that was evaluated
+	Steps         int
+}
+
+// Fit trains the network and the parameters of the process on rows b with
+// targets y, and forgets what the process was conditioned on. Fewer than two
+// rows determine nothing: they leave the weights as they are, as in the
+// reference. On an error, also that of a cancelled context, the weights are
+// those from before the fit.
+func (k *DeepKernel) Fit(ctx context.Context, b *Batch, y []float64, opt FitOptions) (FitResult, error) {
+	var res FitResult
+	if opt.Steps < 0 || !(opt.LearningRate > 0) {
+		return res, fmt.Errorf("predictor: a fit of %d steps with learning rate %v; steps must not be negative and the rate must be positive", opt.Steps, opt.LearningRate)
+	}
+	if opt.LBFGS && opt.Dropout != nil {
+		return res, errors.New("predictor: L-BFGS cannot be combined with dropout")
+	}
+	if err := errors.Join(b.fits(k.arch), checkTargets(b.Len(), y)); err != nil {
+		return res, err
+	}
+	if b.Len() < 2 || opt.Steps == 0 {
+		return res, nil
+	}
+	k.gp.reset()
+	k.before = append(k.before[:0], k.params.Value...)
+	loss := func() (float64, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		v, err := k.Loss(b, y, opt.Dropout)
+		if err != nil {
+			return 0, err
+		}
+		if res.Steps == 0 {
+			res.Before = v
+		}
+		res.After = v
+		res.Steps++
+		return v, nil
+	}
+	var err error
+	if opt.LBFGS {
+		k.lbfgs.Reset()
+		res.After, err = k.lbfgs.Minimize(k.params.Value, k.params.Grad, opt.LearningRate, opt.Steps, loss)
+		err = errors.Join(err, ctx.Err())
+	} else {
+		if !opt.Continue {
+			k.adam.Reset()
+		}
+		for range opt.Steps {
+			if _, err = loss(); err != nil {
+				break
+			}
+			k.adam.Step(k.params.Value, k.params.Grad, opt.LearningRate)
+		}
+	}
+	if err == nil && !nn.Finite(k.params.Value) {
+		err = errNotFinite
+	}
+	if err != nil {
+		copy(k.params.Value, k.before)
+		k.adam.Reset()
+		return FitResult{}, err
+	}
+	return res, nil
+}
