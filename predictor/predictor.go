@@ -160,13 +160,6 @@ func (b *Batch) matrix(data []float64, cols int) nn.Matrix {
 	return nn.Matrix{Rows: b.n, Cols: cols, Stride: cols, Data: data}
 }
 
-// truncate keeps the first n rows.
-func (b *Batch) truncate(n int) {
-	b.n = n
-	b.config, b.meta = b.config[:n*b.arch.Config()], b.meta[:n*b.arch.Meta]
-	b.curves, b.budget = b.curves[:n*b.arch.signal()], b.budget[:n]
-}
-
 // fits reports why the rows of b are none for a predictor of architecture a.
 func (b *Batch) fits(a Architecture) error {
 	if b.n > 0 && (b.arch.Config() != a.Config() || b.arch.Meta != a.Meta || b.arch.MaxEpochs != a.MaxEpochs) {
