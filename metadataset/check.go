@@ -52,9 +52,10 @@ func checkUnknown(c Column, metric Column, end End) string {
 	return ""
 }
 
-// checkEvalSeconds says what is wrong with the two costs of an epoch.
+// checkEvalSeconds says what is wrong with the two costs of an epoch, each of
+// which is fine by itself.
 func checkEvalSeconds(eval, all float32) string {
-	if eval > all {
+	if eval > all && all > 0 {
 		return fmt.Sprintf("%s is %v, more than the %v %s of the whole epoch", EvalSeconds, eval, all, Seconds)
 	}
 	return ""

@@ -26,7 +26,7 @@ type tableColumn struct {
 
 // writeTable writes one Parquet file. The same columns always give the same
 // bytes.
-func writeTable(w io.Writer, name string, rows int, columns []tableColumn) error {
+func writeTable(w io.Writer, rows int, columns []tableColumn) error {
 	var root rowNode
 	for _, c := range columns {
 		node := c.node
@@ -35,7 +35,7 @@ func writeTable(w io.Writer, name string, rows int, columns []tableColumn) error
 		}
 		root.fields = append(root.fields, rowField{node, c.name})
 	}
-	out := parquet.NewWriter(w, parquet.NewSchema(name, root),
+	out := parquet.NewWriter(w, parquet.NewSchema("schema", root),
 		parquet.CreatedBy("quicktune", "1", "metadataset"),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
 		parquet.DataPageVersion(2),

@@ -331,8 +331,7 @@ func (p *prepared) writeFiles(dir string) (*Manifest, error) {
 func (m *Manifest) writePart(dir, path string, rows int, columns []tableColumn) error {
 	sum := sha256.New()
 	n, err := writeFile(filepath.Join(dir, filepath.FromSlash(path)), func(w io.Writer) error {
-		name := strings.TrimSuffix(filepath.Base(path), ".parquet")
-		return writeTable(io.MultiWriter(w, sum), name, rows, columns)
+		return writeTable(io.MultiWriter(w, sum), rows, columns)
 	})
 	if err != nil {
 		return err
