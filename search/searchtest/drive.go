@@ -201,8 +201,10 @@ func (d *driver) accept(p search.Proposal) error {
 	d.outstanding = append(d.outstanding, f)
 	d.ready++
 	d.fruitless++
-	if limit := len(d.table.Candidates) + d.workers; d.fruitless > limit {
-		return fmt.Errorf("no epoch was finished in its last %d proposals, more than candidates and workers together; such a search never ends", limit)
+	// Each candidate may be outstanding on all workers before it shows that it
+	// gives nothing.
+	if limit := len(d.table.Candidates) * d.workers; d.fruitless > limit {
+		return fmt.Errorf("no epoch was finished in its last %d proposals, more than one a candidate and worker; such a search never ends", d.fruitless)
 	}
 	return nil
 }

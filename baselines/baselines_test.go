@@ -1,0 +1,241 @@
+package baselines
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"quicktune/search"
+	"quicktune/search/searchtest"
+	"quicktune/space"
+)
+
+func TestEveryMethodKeepsTheContract(t *testing.T) {
+	for _, m := range Methods() {
+		t.Run(m.Name, func(t *testing.T) { searchtest.Run(t, m, searchtest.Options{}) })
+	}
+}
+
+// TestUnusualSettingsKeepTheContract runs every method with settings far from
+// its defaults.
+func TestUnusualSettingsKeepTheContract(t *testing.T) {
+	var tables []searchtest.Table
+	for _, table := range searchtest.Tables() {
+		if table.MaxEpochs >= 9 {
+			tables = append(tables, table)
+		}
+	}
+	for _, c := range []struct{ method, settings string }{
+		{"successive-halving", "candidates=5"},
+		{"successive-halving", "eta=2 min-epochs=2 candidates=100"},
+		{"hyperband", "eta=2"},
+		{"hyperband", "eta=1000"},
+		{"hyperband-hpbandster", "eta=4 min-epochs=3"},
+		{"hyperband-synetune", "eta=2 min-epochs=9"},
+		{"asha", "eta=2 brackets=64"},
+		{"asha", "max-epochs=5"},
+		{"asha-stopping", "eta=4 brackets=2 max-epochs=8"},
+		{"asha-synetune-promotion", "eta=2 brackets=3"},
+		{"asha-synetune-stopping", "eta=1000 min-epochs=9"},
+	} {
+		t.Run(c.method+" "+c.settings, func(t *testing.T) {
+			m, err := New(c.method, parseSettings(c.settings))
+			if err != nil {
+				t.Fatal(err)
+			}
+			searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{3}})
+		})
+	}
+}
+
+// parseSettings reads "eta=2 brackets=3".
+func parseSettings(text string) map[string]string {
+	settings := map[string]string{}
+	for _, pair := range strings.Fields(text) {
+		name, value, _ := strings.Cut(pair, "=")
+		settings[name] = value
+	}
+	return settings
+}
+
+func TestMethodsAreDescribed(t *testing.T) {
+	want := map[string]string{
+		"random":                  "whole curves, without replacement",
+		"random-replacement":      "whole curves, with replacement; a redrawn candidate is trained anew",
+		"successive-halving":      "eta=3, from epoch 1, as many candidates as leave one",
+		"hyperband":               "eta=3, at least 1 epochs, brackets of Algorithm 1",
+		"hyperband-hpbandster":    "eta=3, at least 1 epochs, HpBandSter's brackets",
+		"hyperband-synetune":      "eta=3, at least 1 epochs, syne-tune's brackets",
+		"asha":                    "eta=3, promotion, floor(n/eta), from epoch 1, brackets=1",
+		"asha-stopping":           "eta=3, stopping, max(1, floor(n/eta)), from epoch 1, brackets=1",
+		"asha-synetune-promotion": "eta=3, promotion, quantile, from epoch 1, brackets=1",
+		"asha-synetune-stopping":  "eta=3, stopping, quantile, from epoch 1, brackets=1",
+	}
+	methods := Methods()
+	if len(methods) != len(want) {
+		t.Errorf("%d methods; want %d", len(methods), len(want))
+	}
+	for _, m := range methods {
+		if m.Details != want[m.Name] {
+			t.Errorf("%s: details %q; want %q", m.Name, m.Details, want[m.Name])
+		}
+		if m.Title == "" || m.Source == "" {
+			t.Errorf("%s: title %q, source %q", m.Name, m.Title, m.Source)
+		}
+		if m.Uses.Repeats != (m.Name == "random-replacement") {
+			t.Errorf("%s: Uses.Repeats is %v", m.Name, m.Uses.Repeats)
+		}
+	}
+}
+
+func TestNewChangesSettings(t *testing.T) {
+	for _, c := range []struct{ method, settings, details string }{
+		{"hyperband", "eta=4", "eta=4, at least 1 epochs, brackets of Algorithm 1"},
+		{"hyperband-synetune", "min-epochs=2 eta=2", "eta=2, at least 2 epochs, syne-tune's brackets"},
+		{"successive-halving", "candidates=16", "eta=3, from epoch 1, 16 candidates a bracket"},
+		{"asha-stopping", "eta=4 max-epochs=9 min-epochs=3 brackets=2", "eta=4, stopping, max(1, floor(n/eta)), from epoch 3 to 9, brackets=2"},
+	} {
+		m, err := New(c.method, parseSettings(c.settings))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Details != c.details {
+			t.Errorf("New(%s, %s).Details = %q; want %q", c.method, c.settings, m.Details, c.details)
+		}
+	}
+	// The settings of one call must not reach the next one.
+	m, err := New("hyperband", nil)
+	if want := "eta=3, at least 1 epochs, brackets of Algorithm 1"; err != nil || m.Details != want {
+		t.Errorf("New(hyperband, nil).Details = %q, %v; want %q", m.Details, err, want)
+	}
+}
+
+func TestNewExplainsWhatIsWrong(t *testing.T) {
+	for _, c := range []struct{ method, settings, want string }{
+		{"hyperbandd", "", `no method is called "hyperbandd"; the methods are random, random-replacement, successive-halving, hyperband, hyperband-hpbandster, hyperband-synetune, asha, asha-stopping, asha-synetune-promotion, asha-synetune-stopping`},
+		{"hyperband", "etaa=3", `method "hyperband" has no setting "etaa"; it has eta, min-epochs`},
+		{"random", "eta=3", `method "random" has no setting "eta"; it has none`},
+		{"hyperband", "eta=1", `method "hyperband": setting eta=1: want a whole number from 2 to 1000`},
+		{"asha", "eta=2.5", `method "asha": setting eta=2.5: want a whole number from 2 to 1000`},
+		{"asha", "brackets=", `method "asha": setting brackets=: want a whole number from 1 to 64`},
+		{"successive-halving", "candidates=-1", `method "successive-halving": setting candidates=-1: want a whole number from 0 to 1048576`},
+	} {
+		_, err := New(c.method, parseSettings(c.settings))
+		if err == nil || err.Error() != c.want {
+			t.Errorf("New(%s, %s): %v; want %s", c.method, c.settings, err, c.want)
+		}
+	}
+}
+
+func TestSettingsAreListed(t *testing.T) {
+	settings, err := Settings("asha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, s := range settings {
+		lines = append(lines, strings.Join([]string{s.Name, s.Default, s.Range, s.About}, " | "))
+	}
+	want := `eta | 3 | whole number from 2 to 1000 | reduction factor
+min-epochs | 1 | whole number from 1 to 1048576 | epochs at the first rung
+max-epochs | 0 | whole number from 0 to 1073741824 | last epoch of a trial; 0: the longest curve's
+brackets | 1 | whole number from 1 to 64 | different first rungs`
+	if got := strings.Join(lines, "\n"); got != want {
+		t.Errorf("settings of asha:\n%s\nwant:\n%s", got, want)
+	}
+	if _, err := Settings("nothing"); err == nil {
+		t.Error("Settings of an unknown method: no error")
+	}
+}
+
+func TestFactoriesRefuseSettingsThatDoNotFitTheProblem(t *testing.T) {
+	five := problem(10, 5)
+	for _, c := range []struct {
+		name string
+		make func() (search.Optimizer, error)
+		want string
+	}{
+		{"hyperband", func() (search.Optimizer, error) { return NewHyperband(five, Hyperband{MinEpochs: 6}) },
+			"min-epochs is 6, but the longest curve has 5 epochs; set it to at most that"},
+		{"hyperband eta", func() (search.Optimizer, error) { return NewHyperband(five, Hyperband{Eta: 1}) },
+			"eta is 1; want 2 to 1000"},
+		{"hyperband variant", func() (search.Optimizer, error) { return NewHyperband(five, Hyperband{Variant: 3}) },
+			"variant is 3; want 0 to 2"},
+		{"halving", func() (search.Optimizer, error) {
+			return NewSuccessiveHalving(five, SuccessiveHalving{Candidates: -1})
+		}, "candidates is -1; want 0 to 1048576"},
+		{"asha", func() (search.Optimizer, error) { return NewASHA(five, ASHA{MaxEpochs: 6}) },
+			"max-epochs is 6; want 1 to 5"},
+		{"asha min over max", func() (search.Optimizer, error) { return NewASHA(five, ASHA{MinEpochs: 4, MaxEpochs: 3}) },
+			"min-epochs is 4, but the longest curve has 3 epochs; set it to at most that"},
+		{"asha rule", func() (search.Optimizer, error) { return NewASHA(five, ASHA{Rule: 2}) },
+			"rule is 2; want 0 to 1"},
+		{"no epochs", func() (search.Optimizer, error) { return NewHyperband(problem(3, 0), Hyperband{}) },
+			"the number of epochs of the longest curve is 0; want 1 to 1073741824"},
+	} {
+		o, err := c.make()
+		if o != nil || err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v, %v; want the error %q", c.name, o, err, c.want)
+		}
+	}
+}
+
+// problem has n candidates without a space.
+func problem(n, maxEpochs int) search.Problem {
+	return search.Problem{Candidates: make([]space.Config, n), MaxEpochs: maxEpochs, Workers: 1, Seed: 7}
+}
+
+// curves is a table of scores by candidate and epoch, for optimisers driven by
+// hand.
+type curves func(candidate, epoch int) float64
+
+// reply trains what was proposed, ending at the last epoch of the problem.
+func (c curves) reply(o search.Optimizer, p search.Proposal, from, maxEpochs int) {
+	for e := from + 1; e <= p.Epoch; e++ {
+		r := search.Report{Trial: p.Trial, Candidate: p.Candidate, Epoch: e, Score: c(p.Candidate, e), Seconds: 1, Proposed: e == p.Epoch}
+		if e == maxEpochs {
+			r.End = search.Completed
+		}
+		o.Tell(r)
+	}
+}
+
+// run trains everything that o proposes, with one worker, until it is Done, and
+// returns the proposals.
+func (c curves) run(t *testing.T, o search.Optimizer, maxEpochs int) []search.Proposal {
+	t.Helper()
+	var all []search.Proposal
+	reached := map[int]int{}
+	for {
+		p, status := o.Ask()
+		if status == search.Done {
+			return all
+		}
+		if status == search.Wait {
+			t.Fatal("Wait with nothing outstanding")
+		}
+		all = append(all, p)
+		c.reply(o, p, reached[p.Trial], maxEpochs)
+		reached[p.Trial] = p.Epoch
+	}
+}
+
+// ask wants the optimiser to have work.
+func ask(t *testing.T, o search.Optimizer) search.Proposal {
+	t.Helper()
+	p, status := o.Ask()
+	if status != search.Ready {
+		t.Fatalf("status %d; want Ready", status)
+	}
+	return p
+}
+
+// told is the report of a proposal's last epoch.
+func told(p search.Proposal, score float64) search.Report {
+	return search.Report{Trial: p.Trial, Candidate: p.Candidate, Epoch: p.Epoch, Score: score, Proposed: true}
+}
+
+// failed is the report of a proposal that gave nothing.
+func failed(p search.Proposal) search.Report {
+	return search.Report{Trial: p.Trial, Candidate: p.Candidate, Score: math.NaN(), Proposed: true, End: search.Failed}
+}
