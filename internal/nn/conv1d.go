@@ -137,7 +137,7 @@ func (l *Conv1d) Backward(dx, dy Matrix) {
 // layer wants it.
 type MaxPool1d struct {
 	Channels, Length int
-	right            []bool // whether the second of a pair was the larger
+	right            []bool // whether the second of a pair is the larger
 }
 
 // Width is the length of an output row.
@@ -166,11 +166,8 @@ func (l *MaxPool1d) Forward(y, x Matrix) {
 			src = src[:2*len(dst)]
 			for p := range dst {
 				a, b := src[2*p], src[2*p+1]
-				if b > a {
-					a = b
-				}
-				r[p] = b > src[2*p]
-				dst[p] = a
+				r[p] = b > a
+				dst[p] = max(a, b)
 			}
 		}
 	}

@@ -1,5 +1,7 @@
 package nn
 
+import "math"
+
 // Linear is a fully connected layer, y = x Wᵀ + b, with W of shape [out, in].
 type Linear struct {
 	In, Out int
@@ -38,12 +40,30 @@ func (l *Linear) Backward(dx, dy Matrix) {
 	}
 }
 
-// ReLU replaces negative elements of x by 0.
-func ReLU(x Matrix) { LeakyReLU(x, 0) }
+// ReLU replaces negative elements of x by 0. Signs of activations are as good
+// as random, so neither pass branches on them.
+func ReLU(x Matrix) {
+	for i := range x.Rows {
+		r := x.Row(i)
+		for j, v := range r {
+			r[j] = max(v, 0)
+		}
+	}
+}
 
 // ReLUBackward turns the gradient dy of a rectifier's output y into that of
 // its input, in place. The derivative at 0 is 0.
-func ReLUBackward(dy, y Matrix) { LeakyReLUBackward(dy, y, 0) }
+func ReLUBackward(dy, y Matrix) {
+	for i := range dy.Rows {
+		g, yr := dy.Row(i), y.Row(i)
+		g = g[:len(yr)]
+		for j, v := range yr {
+			// All ones for a positive y, zero for y = 0.
+			mask := uint64(-int64(math.Float64bits(v)) >> 63)
+			g[j] = math.Float64frombits(math.Float64bits(g[j]) & mask)
+		}
+	}
+}
 
 // LeakyReLU multiplies the elements of x that are not positive by slope.
 func LeakyReLU(x Matrix, slope float64) {
