@@ -165,7 +165,7 @@ func compileClause(h *Hyperparameter, cl Clause) (clause, error) {
 			return clause{}, fmt.Errorf("%q can never be %s: use %s", cl.Parent, quote(v), h.allowed())
 		}
 		if slices.Contains(cl.Values[:i], v) {
-			return clause{}, fmt.Errorf("%q is compared with %s twice", cl.Parent, v)
+			return clause{}, fmt.Errorf("%q is compared with %s twice", cl.Parent, printable(v))
 		}
 	}
 	out := clause{op: cl.Op, values: cl.Values}

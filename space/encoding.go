@@ -185,18 +185,24 @@ func (e *Encoding) Fit(train []Config) (*Encoder, error) {
 }
 
 // moments returns the mean and the standard deviation, or 1 where that is 0.
+// It divides before it squares, so that no finite numbers overflow.
 func moments(xs []float64) (mean, deviation float64) {
+	n := float64(len(xs))
 	for _, x := range xs {
-		mean += x / float64(len(xs))
+		mean += x / n
+	}
+	farthest := 0.0
+	for _, x := range xs {
+		farthest = max(farthest, math.Abs(x-mean))
+	}
+	if farthest <= 1e-12*math.Abs(mean) {
+		return mean, 1
 	}
 	for _, x := range xs {
-		deviation += (x - mean) * (x - mean) / float64(len(xs))
+		r := (x - mean) / farthest
+		deviation += r * r / n
 	}
-	deviation = math.Sqrt(deviation)
-	if deviation <= 1e-12*math.Abs(mean) {
-		deviation = 1
-	}
-	return mean, deviation
+	return mean, farthest * math.Sqrt(deviation)
 }
 
 // Restore rebuilds a fitted encoder from what [Encoder.Scaling] gave.

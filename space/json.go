@@ -79,7 +79,7 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 		}
 		*v = String(s)
 	case strings.HasPrefix(text, "[") || strings.HasPrefix(text, "{"):
-		return fmt.Errorf("value %.40s is not null, true, false, a number or a text", text)
+		return errors.New("a value is null, true, false, a number or a text, not a list or an object")
 	case strings.ContainsAny(text, ".eE"):
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil {
@@ -88,7 +88,7 @@ func (v *Value) UnmarshalJSON(data []byte) error {
 		*v = Float(f)
 	default:
 		i, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || !isWhole(float64(i)) {
+		if err != nil || i > maxInt || i < -maxInt {
 			return fmt.Errorf("whole number %.40s is beyond 2^53", text)
 		}
 		*v = Int(i)

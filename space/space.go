@@ -1,10 +1,3 @@
-// Package space describes what can be tuned: typed hyperparameters, the
-// conditions under which each of them applies, and configurations drawn from
-// them.
-//
-// It samples, validates, counts, encodes and decodes configurations and reads
-// and writes descriptions as JSON. It refuses to know what a hyperparameter
-// does, which configurations are good, or how they are stored.
 package space
 
 import (
@@ -108,7 +101,7 @@ func (h *Hyperparameter) allowed() string {
 	case Integer:
 		return fmt.Sprintf("a whole number in [%.0f, %.0f]", h.Lower, h.Upper)
 	case Constant:
-		return h.Choices[0].String()
+		return printable(h.Choices[0])
 	}
 	return "one of " + joinValues(h.Choices)
 }
@@ -134,7 +127,7 @@ func formatFloat(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) 
 func joinValues(vs []Value) string {
 	words := make([]string, len(vs))
 	for i, v := range vs {
-		words[i] = v.String()
+		words[i] = printable(v)
 	}
 	return strings.Join(words, ", ")
 }
@@ -202,11 +195,11 @@ func (h *Hyperparameter) checkChoices(fail func(string, ...any) error) error {
 			return fail("choices mix whole numbers and fractions: write %s as a fraction", v)
 		}
 		if h.Log && v.kind != KindNone && !(v.num >= 0 && v.kind == kind) {
-			return fail("a log scale needs numbers >= 0, not %s", v)
+			return fail("a log scale needs numbers >= 0, not %s", printable(v))
 		}
 		text := v.String()
 		if seen[text] {
-			return fail("the choice %s occurs twice", text)
+			return fail("the choice %s occurs twice", printable(v))
 		}
 		seen[text] = true
 	}
@@ -338,12 +331,20 @@ func (s *Space) Validate(c Config) error {
 		case active && v.IsInactive():
 			return fmt.Errorf("hyperparameter %q is not set: use %s", h.Name, h.allowed())
 		case !active && !v.IsInactive():
-			return fmt.Errorf("hyperparameter %q is %s but does not apply: leave it out, or make %s hold", h.Name, v, s.describeRules(i))
+			return fmt.Errorf("hyperparameter %q is %s but does not apply: leave it out, or make %s hold", h.Name, printable(v), s.describeRules(i))
 		case active && !h.contains(v):
 			return fmt.Errorf("hyperparameter %q is %s: use %s", h.Name, quote(v), h.allowed())
 		}
 	}
 	return nil
+}
+
+// printable formats v on one line, whatever it holds.
+func printable(v Value) string {
+	if text := v.String(); strings.ContainsFunc(text, unicode.IsControl) {
+		return strconv.Quote(text)
+	}
+	return v.String()
 }
 
 // quote formats v so that a text is told from a number.
