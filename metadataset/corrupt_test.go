@@ -101,13 +101,13 @@ func (r *rawTable) swapRows(a, b int) {
 	}
 }
 
-func (r *rawTable) write(w io.Writer) {
+func (r *rawTable) write(w io.Writer, options ...parquet.WriterOption) {
 	r.t.Helper()
 	var columns []tableColumn
 	for _, c := range r.columns {
 		columns = append(columns, tableColumn{c.name, c.node, c.nullable, func(row int) parquet.Value { return c.values[row] }})
 	}
-	if err := writeTable(w, len(r.columns[0].values), columns); err != nil {
+	if err := writeTable(w, len(r.columns[0].values), columns, options...); err != nil {
 		r.t.Fatal(err)
 	}
 }

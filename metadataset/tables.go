@@ -25,8 +25,8 @@ type tableColumn struct {
 }
 
 // writeTable writes one Parquet file. The same columns always give the same
-// bytes.
-func writeTable(w io.Writer, rows int, columns []tableColumn) error {
+// bytes. Options overrule those of the format.
+func writeTable(w io.Writer, rows int, columns []tableColumn, options ...parquet.WriterOption) error {
 	var root rowNode
 	for _, c := range columns {
 		node := c.node
@@ -35,11 +35,12 @@ func writeTable(w io.Writer, rows int, columns []tableColumn) error {
 		}
 		root.fields = append(root.fields, rowField{node, c.name})
 	}
-	out := parquet.NewWriter(w, parquet.NewSchema("schema", root),
+	out := parquet.NewWriter(w, append([]parquet.WriterOption{
+		parquet.NewSchema("schema", root),
 		parquet.CreatedBy("quicktune", "1", "metadataset"),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
 		parquet.DataPageVersion(2),
-	)
+	}, options...)...)
 	batch := make([]parquet.Value, 0, 4096)
 	for from := 0; from < rows; from += rowsPerGroup {
 		to := min(from+rowsPerGroup, rows)
