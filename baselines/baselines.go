@@ -56,7 +56,7 @@ type definition struct {
 // call makes fresh settings.
 var definitions = []func() definition{
 	random,
-	randomReplacement,
+	randomDistinct,
 	successiveHalving,
 	hyperbandPaper,
 	hyperbandHpBandSter,

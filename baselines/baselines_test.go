@@ -60,8 +60,8 @@ func parseSettings(text string) map[string]string {
 
 func TestMethodsAreDescribed(t *testing.T) {
 	want := map[string]string{
-		"random":                  "whole curves, without replacement",
-		"random-replacement":      "whole curves, with replacement; a redrawn candidate is trained anew",
+		"random":                  "whole curves, with replacement; a redrawn candidate is trained anew",
+		"random-distinct":         "whole curves, without replacement",
 		"successive-halving":      "eta=3, from epoch 1, as many candidates as leave one",
 		"hyperband":               "eta=3, at least 1 epochs, brackets of Algorithm 1",
 		"hyperband-hpbandster":    "eta=3, at least 1 epochs, HpBandSter's brackets",
@@ -82,7 +82,7 @@ func TestMethodsAreDescribed(t *testing.T) {
 		if m.Title == "" || m.Source == "" {
 			t.Errorf("%s: title %q, source %q", m.Name, m.Title, m.Source)
 		}
-		if m.Uses.Repeats != (m.Name == "random-replacement") {
+		if m.Uses.Repeats != (m.Name == "random") {
 			t.Errorf("%s: Uses.Repeats is %v", m.Name, m.Uses.Repeats)
 		}
 	}
@@ -112,7 +112,7 @@ func TestNewChangesSettings(t *testing.T) {
 
 func TestNewExplainsWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ method, settings, want string }{
-		{"hyperbandd", "", `no method is called "hyperbandd"; the methods are random, random-replacement, successive-halving, hyperband, hyperband-hpbandster, hyperband-synetune, asha, asha-stopping, asha-synetune-promotion, asha-synetune-stopping`},
+		{"hyperbandd", "", `no method is called "hyperbandd"; the methods are random, random-distinct, successive-halving, hyperband, hyperband-hpbandster, hyperband-synetune, asha, asha-stopping, asha-synetune-promotion, asha-synetune-stopping`},
 		{"hyperband", "etaa=3", `method "hyperband" has no setting "etaa"; it has eta, min-epochs`},
 		{"random", "eta=3", `method "random" has no setting "eta"; it has none`},
 		{"hyperband", "eta=1", `method "hyperband": setting eta=1: want a whole number from 2 to 1000`},

@@ -83,29 +83,31 @@ func (r *replacing) Tell(report search.Report) {
 	}
 }
 
+// random is the random search of the published comparison, which draws with
+// replacement.
 func random() definition {
-	var s RandomSearch
+	s := RandomSearch{Replacement: true}
 	return definition{
 		method: search.Method{
 			Name:   "random",
 			Title:  "Random search",
-			Source: "Bergstra and Bengio, JMLR 13, 2012",
+			Source: "Bergstra and Bengio, JMLR 13, 2012; as in Quick-Tune's released code, hpo/optimizers/random_search.py",
+			Uses:   search.Uses{Repeats: true},
 		},
-		details: func() string { return "whole curves, without replacement" },
+		details: func() string { return "whole curves, with replacement; a redrawn candidate is trained anew" },
 		factory: s.factory,
 	}
 }
 
-func randomReplacement() definition {
-	s := RandomSearch{Replacement: true}
+func randomDistinct() definition {
+	var s RandomSearch
 	return definition{
 		method: search.Method{
-			Name:   "random-replacement",
-			Title:  "Random search (with replacement)",
-			Source: "Quick-Tune's released code, hpo/optimizers/random_search.py",
-			Uses:   search.Uses{Repeats: true},
+			Name:   "random-distinct",
+			Title:  "Random search (without replacement)",
+			Source: "Bergstra and Bengio, JMLR 13, 2012",
 		},
-		details: func() string { return "whole curves, with replacement; a redrawn candidate is trained anew" },
+		details: func() string { return "whole curves, without replacement" },
 		factory: s.factory,
 	}
 }
