@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"quicktune/internal/atomicfile"
 )
 
 // The files of a folder of traces.
@@ -103,104 +104,47 @@ func Save(dir string, from Provenance, traces []*Trace) error {
 		return err
 	}
 	var sums bytes.Buffer
-	var written []*pendingFile
+	var written []*atomicfile.File
 	defer func() {
 		for _, f := range written {
-			f.discard()
+			f.Discard()
 		}
 	}()
 	write := func(name string, fill func(w io.Writer) error) error {
-		f, err := createPending(dir, name)
+		f, err := atomicfile.Create(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
 		written = append(written, f)
-		if err := f.fill(fill); err != nil {
+		h := sha256.New()
+		if err := fill(io.MultiWriter(f, h)); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
 		}
-		fmt.Fprintf(&sums, "%s  %s\n", f.sum, name)
-		return nil
+		fmt.Fprintf(&sums, "%x  %s\n", h.Sum(nil), name)
+		return f.Sync()
 	}
-	err := errors.Join(
-		write(TracesFile, func(w io.Writer) error { return writeTraceRows(w, from, traces) }),
-		write(RunsFile, func(w io.Writer) error { return writeRunRows(w, from, traces) }),
-		write(DecisionsFile, func(w io.Writer) error { return writeDecisionRows(w, from, traces) }),
-	)
-	if err != nil {
+	if err := write(TracesFile, func(w io.Writer) error { return writeTraceRows(w, from, traces) }); err != nil {
 		return err
 	}
-	if err := write(SumsFile, func(w io.Writer) error {
-		_, err := w.Write(sums.Bytes())
+	if err := write(RunsFile, func(w io.Writer) error { return writeRunRows(w, from, traces) }); err != nil {
 		return err
-	}); err != nil {
+	}
+	if err := write(DecisionsFile, func(w io.Writer) error { return writeDecisionRows(w, from, traces) }); err != nil {
+		return err
+	}
+	text := bytes.Clone(sums.Bytes())
+	if err := write(SumsFile, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(dir, SumsFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, f := range written {
-		if err := f.publish(); err != nil {
+		if err := f.Publish(); err != nil {
 			return err
 		}
 	}
-	return syncFolder(dir)
-}
-
-// pendingFile is a file under a temporary name.
-type pendingFile struct {
-	file *os.File
-	name string // final
-	sum  string
-}
-
-func createPending(dir, name string) (*pendingFile, error) {
-	file, err := os.CreateTemp(dir, "."+name+".tmp-*")
-	if err != nil {
-		return nil, err
-	}
-	return &pendingFile{file: file, name: filepath.Join(dir, name)}, nil
-}
-
-func (p *pendingFile) fill(write func(io.Writer) error) error {
-	h := sha256.New()
-	buf := bufio.NewWriterSize(io.MultiWriter(p.file, h), 1<<16)
-	if err := write(buf); err != nil {
-		return err
-	}
-	if err := buf.Flush(); err != nil {
-		return err
-	}
-	p.sum = hex.EncodeToString(h.Sum(nil))
-	if err := p.file.Chmod(0o644); err != nil {
-		return err
-	}
-	return p.file.Sync()
-}
-
-func (p *pendingFile) publish() error {
-	if err := p.file.Close(); err != nil {
-		return err
-	}
-	temporary := p.file.Name()
-	p.file = nil
-	return os.Rename(temporary, p.name)
-}
-
-// discard removes the temporary file unless it was published.
-func (p *pendingFile) discard() {
-	if p.file != nil {
-		p.file.Close()
-		os.Remove(p.file.Name())
-	}
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return atomicfile.SyncDir(dir)
 }
 
 // rowWriter writes rows of one type in batches.
