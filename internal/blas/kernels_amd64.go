@@ -95,6 +95,21 @@ func transpose[T Float](p Path, rows, cols int, src []T, so, lds int, dst []T, d
 	transposePortable(rows-r, cols, src, so+r*lds, lds, dst, do+r, ldd)
 }
 
-func dotRows[T Float](_ Path, m, n int, a []T, lda int, x, y []T) {
-	dotRowsPortable(m, n, a, lda, x, y)
+func dotRows[T Float](p Path, m, n int, a []T, lda int, x, y []T) {
+	switch p {
+	case AVX512:
+		if is64[T]() {
+			ddot512(m, n, ptr64(a, 0), lda, ptr64(x, 0), ptr64(y, 0))
+		} else {
+			sdot512(m, n, ptr32(a, 0), lda, ptr32(x, 0), ptr32(y, 0))
+		}
+	case AVX2:
+		if is64[T]() {
+			ddot256(m, n, ptr64(a, 0), lda, ptr64(x, 0), ptr64(y, 0))
+		} else {
+			sdot256(m, n, ptr32(a, 0), lda, ptr32(x, 0), ptr32(y, 0))
+		}
+	default:
+		dotRowsPortable(m, n, a, lda, x, y)
+	}
 }

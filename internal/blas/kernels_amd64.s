@@ -2359,6 +2359,222 @@ done:
 	VZEROUPPER
 	RET
 
+// func ddot256(m int, n int, a *float64, lda int, x *float64, y *float64)
+// Requires: AVX, CMOV, FMA3
+TEXT ·ddot256(SB), NOSPLIT, $0-48
+	MOVQ    m+0(FP), AX
+	MOVQ    a+16(FP), CX
+	MOVQ    y+40(FP), DX
+	MOVQ    lda+24(FP), BX
+	SHLQ    $0x03, BX
+	MOVQ    n+8(FP), SI
+	ANDQ    $0x0000000f, SI
+	MOVQ    SI, DI
+	XORQ    R8, R8
+	SUBQ    $0x00000000, DI
+	CMOVQLT R8, DI
+	MOVQ    $0x00000004, R8
+	CMPQ    DI, R8
+	CMOVQGT R8, DI
+	SUBQ    $0x00000000, DI
+	LEAQ    lanes<>+32(SB), R8
+	SHLQ    $0x03, DI
+	SUBQ    DI, R8
+	MOVQ    SI, DI
+	XORQ    R9, R9
+	SUBQ    $0x00000004, DI
+	CMOVQLT R9, DI
+	MOVQ    $0x00000004, R9
+	CMPQ    DI, R9
+	CMOVQGT R9, DI
+	SUBQ    $0x00000000, DI
+	LEAQ    lanes<>+32(SB), R9
+	SHLQ    $0x03, DI
+	SUBQ    DI, R9
+	MOVQ    SI, DI
+	XORQ    R10, R10
+	SUBQ    $0x00000008, DI
+	CMOVQLT R10, DI
+	MOVQ    $0x00000004, R10
+	CMPQ    DI, R10
+	CMOVQGT R10, DI
+	SUBQ    $0x00000000, DI
+	LEAQ    lanes<>+32(SB), R10
+	SHLQ    $0x03, DI
+	SUBQ    DI, R10
+	XORQ    DI, DI
+	SUBQ    $0x0000000c, SI
+	CMOVQLT DI, SI
+	MOVQ    $0x00000004, DI
+	CMPQ    SI, DI
+	CMOVQGT DI, SI
+	SUBQ    $0x00000000, SI
+	LEAQ    lanes<>+32(SB), DI
+	SHLQ    $0x03, SI
+	SUBQ    SI, DI
+
+rows2:
+	CMPQ   AX, $0x00000002
+	JL     rows1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   CX, SI
+	MOVQ   x+32(FP), R11
+	MOVQ   n+8(FP), R12
+	SUBQ   $0x00000010, R12
+	JL     rows2tail
+
+rows2whole:
+	VMOVUPS     (R11), Y8
+	VMOVUPS     32(R11), Y9
+	VMOVUPS     64(R11), Y10
+	VMOVUPS     96(R11), Y11
+	VFMADD231PD (SI), Y8, Y0
+	VFMADD231PD 32(SI), Y9, Y1
+	VFMADD231PD 64(SI), Y10, Y2
+	VFMADD231PD 96(SI), Y11, Y3
+	VFMADD231PD (SI)(BX*1), Y8, Y4
+	VFMADD231PD 32(SI)(BX*1), Y9, Y5
+	VFMADD231PD 64(SI)(BX*1), Y10, Y6
+	VFMADD231PD 96(SI)(BX*1), Y11, Y7
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000010, R12
+	JGE         rows2whole
+
+rows2tail:
+	CMPQ        R12, $-16
+	JEQ         rows2sum
+	VMOVUPS     (R8), Y8
+	VMASKMOVPD  (R11), Y8, Y8
+	VMOVUPS     (R8), Y9
+	VMASKMOVPD  (SI), Y9, Y9
+	VFMADD231PD Y9, Y8, Y0
+	VMOVUPS     (R8), Y9
+	VMASKMOVPD  (SI)(BX*1), Y9, Y9
+	VFMADD231PD Y9, Y8, Y4
+	VMOVUPS     (R9), Y8
+	VMASKMOVPD  32(R11), Y8, Y8
+	VMOVUPS     (R9), Y9
+	VMASKMOVPD  32(SI), Y9, Y9
+	VFMADD231PD Y9, Y8, Y1
+	VMOVUPS     (R9), Y9
+	VMASKMOVPD  32(SI)(BX*1), Y9, Y9
+	VFMADD231PD Y9, Y8, Y5
+	VMOVUPS     (R10), Y8
+	VMASKMOVPD  64(R11), Y8, Y8
+	VMOVUPS     (R10), Y9
+	VMASKMOVPD  64(SI), Y9, Y9
+	VFMADD231PD Y9, Y8, Y2
+	VMOVUPS     (R10), Y9
+	VMASKMOVPD  64(SI)(BX*1), Y9, Y9
+	VFMADD231PD Y9, Y8, Y6
+	VMOVUPS     (DI), Y8
+	VMASKMOVPD  96(R11), Y8, Y8
+	VMOVUPS     (DI), Y9
+	VMASKMOVPD  96(SI), Y9, Y9
+	VFMADD231PD Y9, Y8, Y3
+	VMOVUPS     (DI), Y9
+	VMASKMOVPD  96(SI)(BX*1), Y9, Y9
+	VFMADD231PD Y9, Y8, Y7
+
+rows2sum:
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPD       X1, X0, X0
+	VMOVSD       X0, (DX)
+	VADDPD       Y6, Y4, Y4
+	VADDPD       Y7, Y5, Y5
+	VADDPD       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPD       X0, X4, X4
+	VPERMILPD    $0x01, X4, X0
+	VADDPD       X0, X4, X4
+	VMOVSD       X4, 8(DX)
+	ADDQ         $0x00000010, DX
+	LEAQ         (CX)(BX*2), CX
+	SUBQ         $0x00000002, AX
+	JMP          rows2
+
+rows1:
+	CMPQ   AX, $0x00000001
+	JL     done
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   CX, SI
+	MOVQ   x+32(FP), R11
+	MOVQ   n+8(FP), R12
+	SUBQ   $0x00000010, R12
+	JL     rows1tail
+
+rows1whole:
+	VMOVUPS     (R11), Y4
+	VMOVUPS     32(R11), Y5
+	VMOVUPS     64(R11), Y6
+	VMOVUPS     96(R11), Y7
+	VFMADD231PD (SI), Y4, Y0
+	VFMADD231PD 32(SI), Y5, Y1
+	VFMADD231PD 64(SI), Y6, Y2
+	VFMADD231PD 96(SI), Y7, Y3
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000010, R12
+	JGE         rows1whole
+
+rows1tail:
+	CMPQ        R12, $-16
+	JEQ         rows1sum
+	VMOVUPS     (R8), Y4
+	VMASKMOVPD  (R11), Y4, Y4
+	VMOVUPS     (R8), Y5
+	VMASKMOVPD  (SI), Y5, Y5
+	VFMADD231PD Y5, Y4, Y0
+	VMOVUPS     (R9), Y4
+	VMASKMOVPD  32(R11), Y4, Y4
+	VMOVUPS     (R9), Y5
+	VMASKMOVPD  32(SI), Y5, Y5
+	VFMADD231PD Y5, Y4, Y1
+	VMOVUPS     (R10), Y4
+	VMASKMOVPD  64(R11), Y4, Y4
+	VMOVUPS     (R10), Y5
+	VMASKMOVPD  64(SI), Y5, Y5
+	VFMADD231PD Y5, Y4, Y2
+	VMOVUPS     (DI), Y4
+	VMASKMOVPD  96(R11), Y4, Y4
+	VMOVUPS     (DI), Y5
+	VMASKMOVPD  96(SI), Y5, Y5
+	VFMADD231PD Y5, Y4, Y3
+
+rows1sum:
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPD       X1, X0, X0
+	VMOVSD       X0, (DX)
+	ADDQ         $0x00000008, DX
+	ADDQ         BX, CX
+	SUBQ         $0x00000001, AX
+	JMP          rows1
+
+done:
+	VZEROUPPER
+	RET
+
 // func sgemm256(m int, n int, k int, alpha float32, a *float32, ars int, acs int, b *float32, brs int, c *float32, ldc int, load bool)
 // Requires: AVX, FMA3
 TEXT ·sgemm256(SB), NOSPLIT, $0-89
@@ -4699,6 +4915,228 @@ masked1x3solve:
 	VMOVUPS      (R8), Y3
 	VMASKMOVPS   Y2, Y3, 64(SI)
 	ADDQ         BX, DX
+
+done:
+	VZEROUPPER
+	RET
+
+// func sdot256(m int, n int, a *float32, lda int, x *float32, y *float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·sdot256(SB), NOSPLIT, $0-48
+	MOVQ    m+0(FP), AX
+	MOVQ    a+16(FP), CX
+	MOVQ    y+40(FP), DX
+	MOVQ    lda+24(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    n+8(FP), SI
+	ANDQ    $0x0000001f, SI
+	MOVQ    SI, DI
+	XORQ    R8, R8
+	SUBQ    $0x00000000, DI
+	CMOVQLT R8, DI
+	MOVQ    $0x00000008, R8
+	CMPQ    DI, R8
+	CMOVQGT R8, DI
+	SUBQ    $0x00000000, DI
+	LEAQ    lanes<>+32(SB), R8
+	SHLQ    $0x02, DI
+	SUBQ    DI, R8
+	MOVQ    SI, DI
+	XORQ    R9, R9
+	SUBQ    $0x00000008, DI
+	CMOVQLT R9, DI
+	MOVQ    $0x00000008, R9
+	CMPQ    DI, R9
+	CMOVQGT R9, DI
+	SUBQ    $0x00000000, DI
+	LEAQ    lanes<>+32(SB), R9
+	SHLQ    $0x02, DI
+	SUBQ    DI, R9
+	MOVQ    SI, DI
+	XORQ    R10, R10
+	SUBQ    $0x00000010, DI
+	CMOVQLT R10, DI
+	MOVQ    $0x00000008, R10
+	CMPQ    DI, R10
+	CMOVQGT R10, DI
+	SUBQ    $0x00000000, DI
+	LEAQ    lanes<>+32(SB), R10
+	SHLQ    $0x02, DI
+	SUBQ    DI, R10
+	XORQ    DI, DI
+	SUBQ    $0x00000018, SI
+	CMOVQLT DI, SI
+	MOVQ    $0x00000008, DI
+	CMPQ    SI, DI
+	CMOVQGT DI, SI
+	SUBQ    $0x00000000, SI
+	LEAQ    lanes<>+32(SB), DI
+	SHLQ    $0x02, SI
+	SUBQ    SI, DI
+
+rows2:
+	CMPQ   AX, $0x00000002
+	JL     rows1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   CX, SI
+	MOVQ   x+32(FP), R11
+	MOVQ   n+8(FP), R12
+	SUBQ   $0x00000020, R12
+	JL     rows2tail
+
+rows2whole:
+	VMOVUPS     (R11), Y8
+	VMOVUPS     32(R11), Y9
+	VMOVUPS     64(R11), Y10
+	VMOVUPS     96(R11), Y11
+	VFMADD231PS (SI), Y8, Y0
+	VFMADD231PS 32(SI), Y9, Y1
+	VFMADD231PS 64(SI), Y10, Y2
+	VFMADD231PS 96(SI), Y11, Y3
+	VFMADD231PS (SI)(BX*1), Y8, Y4
+	VFMADD231PS 32(SI)(BX*1), Y9, Y5
+	VFMADD231PS 64(SI)(BX*1), Y10, Y6
+	VFMADD231PS 96(SI)(BX*1), Y11, Y7
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, R12
+	JGE         rows2whole
+
+rows2tail:
+	CMPQ        R12, $-32
+	JEQ         rows2sum
+	VMOVUPS     (R8), Y8
+	VMASKMOVPS  (R11), Y8, Y8
+	VMOVUPS     (R8), Y9
+	VMASKMOVPS  (SI), Y9, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VMOVUPS     (R8), Y9
+	VMASKMOVPS  (SI)(BX*1), Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VMOVUPS     (R9), Y8
+	VMASKMOVPS  32(R11), Y8, Y8
+	VMOVUPS     (R9), Y9
+	VMASKMOVPS  32(SI), Y9, Y9
+	VFMADD231PS Y9, Y8, Y1
+	VMOVUPS     (R9), Y9
+	VMASKMOVPS  32(SI)(BX*1), Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	VMOVUPS     (R10), Y8
+	VMASKMOVPS  64(R11), Y8, Y8
+	VMOVUPS     (R10), Y9
+	VMASKMOVPS  64(SI), Y9, Y9
+	VFMADD231PS Y9, Y8, Y2
+	VMOVUPS     (R10), Y9
+	VMASKMOVPS  64(SI)(BX*1), Y9, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VMOVUPS     (DI), Y8
+	VMASKMOVPS  96(R11), Y8, Y8
+	VMOVUPS     (DI), Y9
+	VMASKMOVPS  96(SI), Y9, Y9
+	VFMADD231PS Y9, Y8, Y3
+	VMOVUPS     (DI), Y9
+	VMASKMOVPS  96(SI)(BX*1), Y9, Y9
+	VFMADD231PS Y9, Y8, Y7
+
+rows2sum:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x0e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x01, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (DX)
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y7, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0x0e, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VSHUFPS      $0x01, X4, X4, X0
+	VADDPS       X0, X4, X4
+	VMOVSS       X4, 4(DX)
+	ADDQ         $0x00000008, DX
+	LEAQ         (CX)(BX*2), CX
+	SUBQ         $0x00000002, AX
+	JMP          rows2
+
+rows1:
+	CMPQ   AX, $0x00000001
+	JL     done
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   CX, SI
+	MOVQ   x+32(FP), R11
+	MOVQ   n+8(FP), R12
+	SUBQ   $0x00000020, R12
+	JL     rows1tail
+
+rows1whole:
+	VMOVUPS     (R11), Y4
+	VMOVUPS     32(R11), Y5
+	VMOVUPS     64(R11), Y6
+	VMOVUPS     96(R11), Y7
+	VFMADD231PS (SI), Y4, Y0
+	VFMADD231PS 32(SI), Y5, Y1
+	VFMADD231PS 64(SI), Y6, Y2
+	VFMADD231PS 96(SI), Y7, Y3
+	ADDQ        $0x00000080, R11
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, R12
+	JGE         rows1whole
+
+rows1tail:
+	CMPQ        R12, $-32
+	JEQ         rows1sum
+	VMOVUPS     (R8), Y4
+	VMASKMOVPS  (R11), Y4, Y4
+	VMOVUPS     (R8), Y5
+	VMASKMOVPS  (SI), Y5, Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMOVUPS     (R9), Y4
+	VMASKMOVPS  32(R11), Y4, Y4
+	VMOVUPS     (R9), Y5
+	VMASKMOVPS  32(SI), Y5, Y5
+	VFMADD231PS Y5, Y4, Y1
+	VMOVUPS     (R10), Y4
+	VMASKMOVPS  64(R11), Y4, Y4
+	VMOVUPS     (R10), Y5
+	VMASKMOVPS  64(SI), Y5, Y5
+	VFMADD231PS Y5, Y4, Y2
+	VMOVUPS     (DI), Y4
+	VMASKMOVPS  96(R11), Y4, Y4
+	VMOVUPS     (DI), Y5
+	VMASKMOVPS  96(SI), Y5, Y5
+	VFMADD231PS Y5, Y4, Y3
+
+rows1sum:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x0e, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VSHUFPS      $0x01, X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (DX)
+	ADDQ         $0x00000004, DX
+	ADDQ         BX, CX
+	SUBQ         $0x00000001, AX
+	JMP          rows1
 
 done:
 	VZEROUPPER
@@ -7580,6 +8018,181 @@ done:
 	VZEROUPPER
 	RET
 
+// func ddot512(m int, n int, a *float64, lda int, x *float64, y *float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·ddot512(SB), NOSPLIT, $0-48
+	MOVQ    m+0(FP), AX
+	MOVQ    a+16(FP), CX
+	MOVQ    y+40(FP), DX
+	MOVQ    lda+24(FP), BX
+	SHLQ    $0x03, BX
+	MOVQ    n+8(FP), SI
+	ANDQ    $0x0000000f, SI
+	MOVQ    SI, DI
+	XORQ    R8, R8
+	SUBQ    $0x00000000, DI
+	CMOVQLT R8, DI
+	MOVQ    $0x00000008, R8
+	CMPQ    DI, R8
+	CMOVQGT R8, DI
+	SUBQ    $0x00000000, DI
+	MOVQ    $-1, R8
+	BZHIQ   DI, R8, R8
+	KMOVW   R8, K1
+	XORQ    DI, DI
+	SUBQ    $0x00000008, SI
+	CMOVQLT DI, SI
+	MOVQ    $0x00000008, DI
+	CMPQ    SI, DI
+	CMOVQGT DI, SI
+	SUBQ    $0x00000000, SI
+	MOVQ    $-1, DI
+	BZHIQ   SI, DI, DI
+	KMOVW   DI, K2
+
+rows4:
+	CMPQ   AX, $0x00000004
+	JL     rows1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	MOVQ   CX, SI
+	LEAQ   (BX)(BX*2), DI
+	MOVQ   x+32(FP), R8
+	MOVQ   n+8(FP), R9
+	SUBQ   $0x00000010, R9
+	JL     rows4tail
+
+rows4whole:
+	VMOVUPS     (R8), Z8
+	VMOVUPS     64(R8), Z9
+	VFMADD231PD (SI), Z8, Z0
+	VFMADD231PD 64(SI), Z9, Z1
+	VFMADD231PD (SI)(BX*1), Z8, Z2
+	VFMADD231PD 64(SI)(BX*1), Z9, Z3
+	VFMADD231PD (SI)(BX*2), Z8, Z4
+	VFMADD231PD 64(SI)(BX*2), Z9, Z5
+	VFMADD231PD (SI)(DI*1), Z8, Z6
+	VFMADD231PD 64(SI)(DI*1), Z9, Z7
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000010, R9
+	JGE         rows4whole
+
+rows4tail:
+	CMPQ        R9, $-16
+	JEQ         rows4sum
+	VMOVUPD.Z   (R8), K1, Z8
+	VMOVUPD.Z   (SI), K1, Z9
+	VFMADD231PD Z9, Z8, Z0
+	VMOVUPD.Z   (SI)(BX*1), K1, Z9
+	VFMADD231PD Z9, Z8, Z2
+	VMOVUPD.Z   (SI)(BX*2), K1, Z9
+	VFMADD231PD Z9, Z8, Z4
+	VMOVUPD.Z   (SI)(DI*1), K1, Z9
+	VFMADD231PD Z9, Z8, Z6
+	VMOVUPD.Z   64(R8), K2, Z8
+	VMOVUPD.Z   64(SI), K2, Z9
+	VFMADD231PD Z9, Z8, Z1
+	VMOVUPD.Z   64(SI)(BX*1), K2, Z9
+	VFMADD231PD Z9, Z8, Z3
+	VMOVUPD.Z   64(SI)(BX*2), K2, Z9
+	VFMADD231PD Z9, Z8, Z5
+	VMOVUPD.Z   64(SI)(DI*1), K2, Z9
+	VFMADD231PD Z9, Z8, Z7
+
+rows4sum:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDPD        X1, X0, X0
+	VMOVSD        X0, (DX)
+	VADDPD        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPD        X0, X2, X2
+	VPERMILPD     $0x01, X2, X0
+	VADDPD        X0, X2, X2
+	VMOVSD        X2, 8(DX)
+	VADDPD        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPD        X0, X4, X4
+	VPERMILPD     $0x01, X4, X0
+	VADDPD        X0, X4, X4
+	VMOVSD        X4, 16(DX)
+	VADDPD        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPD        Y0, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X0
+	VADDPD        X0, X6, X6
+	VPERMILPD     $0x01, X6, X0
+	VADDPD        X0, X6, X6
+	VMOVSD        X6, 24(DX)
+	ADDQ          $0x00000020, DX
+	LEAQ          (CX)(BX*4), CX
+	SUBQ          $0x00000004, AX
+	JMP           rows4
+
+rows1:
+	CMPQ   AX, $0x00000001
+	JL     done
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	MOVQ   CX, SI
+	MOVQ   x+32(FP), DI
+	MOVQ   n+8(FP), R8
+	SUBQ   $0x00000010, R8
+	JL     rows1tail
+
+rows1whole:
+	VMOVUPS     (DI), Z2
+	VMOVUPS     64(DI), Z3
+	VFMADD231PD (SI), Z2, Z0
+	VFMADD231PD 64(SI), Z3, Z1
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000010, R8
+	JGE         rows1whole
+
+rows1tail:
+	CMPQ        R8, $-16
+	JEQ         rows1sum
+	VMOVUPD.Z   (DI), K1, Z2
+	VMOVUPD.Z   (SI), K1, Z3
+	VFMADD231PD Z3, Z2, Z0
+	VMOVUPD.Z   64(DI), K2, Z2
+	VMOVUPD.Z   64(SI), K2, Z3
+	VFMADD231PD Z3, Z2, Z1
+
+rows1sum:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDPD        X1, X0, X0
+	VMOVSD        X0, (DX)
+	ADDQ          $0x00000008, DX
+	ADDQ          BX, CX
+	SUBQ          $0x00000001, AX
+	JMP           rows1
+
+done:
+	VZEROUPPER
+	RET
+
 // func sgemm512(m int, n int, k int, alpha float32, a *float32, ars int, acs int, b *float32, brs int, c *float32, ldc int, load bool)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·sgemm512(SB), NOSPLIT, $0-89
@@ -10451,6 +11064,191 @@ masked1x3solve:
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
 	ADDQ         BX, DX
+
+done:
+	VZEROUPPER
+	RET
+
+// func sdot512(m int, n int, a *float32, lda int, x *float32, y *float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·sdot512(SB), NOSPLIT, $0-48
+	MOVQ    m+0(FP), AX
+	MOVQ    a+16(FP), CX
+	MOVQ    y+40(FP), DX
+	MOVQ    lda+24(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    n+8(FP), SI
+	ANDQ    $0x0000001f, SI
+	MOVQ    SI, DI
+	XORQ    R8, R8
+	SUBQ    $0x00000000, DI
+	CMOVQLT R8, DI
+	MOVQ    $0x00000010, R8
+	CMPQ    DI, R8
+	CMOVQGT R8, DI
+	SUBQ    $0x00000000, DI
+	MOVQ    $-1, R8
+	BZHIQ   DI, R8, R8
+	KMOVW   R8, K1
+	XORQ    DI, DI
+	SUBQ    $0x00000010, SI
+	CMOVQLT DI, SI
+	MOVQ    $0x00000010, DI
+	CMPQ    SI, DI
+	CMOVQGT DI, SI
+	SUBQ    $0x00000000, SI
+	MOVQ    $-1, DI
+	BZHIQ   SI, DI, DI
+	KMOVW   DI, K2
+
+rows4:
+	CMPQ   AX, $0x00000004
+	JL     rows1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	MOVQ   CX, SI
+	LEAQ   (BX)(BX*2), DI
+	MOVQ   x+32(FP), R8
+	MOVQ   n+8(FP), R9
+	SUBQ   $0x00000020, R9
+	JL     rows4tail
+
+rows4whole:
+	VMOVUPS     (R8), Z8
+	VMOVUPS     64(R8), Z9
+	VFMADD231PS (SI), Z8, Z0
+	VFMADD231PS 64(SI), Z9, Z1
+	VFMADD231PS (SI)(BX*1), Z8, Z2
+	VFMADD231PS 64(SI)(BX*1), Z9, Z3
+	VFMADD231PS (SI)(BX*2), Z8, Z4
+	VFMADD231PS 64(SI)(BX*2), Z9, Z5
+	VFMADD231PS (SI)(DI*1), Z8, Z6
+	VFMADD231PS 64(SI)(DI*1), Z9, Z7
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, R9
+	JGE         rows4whole
+
+rows4tail:
+	CMPQ        R9, $-32
+	JEQ         rows4sum
+	VMOVUPS.Z   (R8), K1, Z8
+	VMOVUPS.Z   (SI), K1, Z9
+	VFMADD231PS Z9, Z8, Z0
+	VMOVUPS.Z   (SI)(BX*1), K1, Z9
+	VFMADD231PS Z9, Z8, Z2
+	VMOVUPS.Z   (SI)(BX*2), K1, Z9
+	VFMADD231PS Z9, Z8, Z4
+	VMOVUPS.Z   (SI)(DI*1), K1, Z9
+	VFMADD231PS Z9, Z8, Z6
+	VMOVUPS.Z   64(R8), K2, Z8
+	VMOVUPS.Z   64(SI), K2, Z9
+	VFMADD231PS Z9, Z8, Z1
+	VMOVUPS.Z   64(SI)(BX*1), K2, Z9
+	VFMADD231PS Z9, Z8, Z3
+	VMOVUPS.Z   64(SI)(BX*2), K2, Z9
+	VFMADD231PS Z9, Z8, Z5
+	VMOVUPS.Z   64(SI)(DI*1), K2, Z9
+	VFMADD231PS Z9, Z8, Z7
+
+rows4sum:
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x0e, X0, X0, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x01, X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, (DX)
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VADDPS        X0, X2, X2
+	VSHUFPS       $0x0e, X2, X2, X0
+	VADDPS        X0, X2, X2
+	VSHUFPS       $0x01, X2, X2, X0
+	VADDPS        X0, X2, X2
+	VMOVSS        X2, 4(DX)
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VSHUFPS       $0x0e, X4, X4, X0
+	VADDPS        X0, X4, X4
+	VSHUFPS       $0x01, X4, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSS        X4, 8(DX)
+	VADDPS        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X0
+	VADDPS        X0, X6, X6
+	VSHUFPS       $0x0e, X6, X6, X0
+	VADDPS        X0, X6, X6
+	VSHUFPS       $0x01, X6, X6, X0
+	VADDPS        X0, X6, X6
+	VMOVSS        X6, 12(DX)
+	ADDQ          $0x00000010, DX
+	LEAQ          (CX)(BX*4), CX
+	SUBQ          $0x00000004, AX
+	JMP           rows4
+
+rows1:
+	CMPQ   AX, $0x00000001
+	JL     done
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	MOVQ   CX, SI
+	MOVQ   x+32(FP), DI
+	MOVQ   n+8(FP), R8
+	SUBQ   $0x00000020, R8
+	JL     rows1tail
+
+rows1whole:
+	VMOVUPS     (DI), Z2
+	VMOVUPS     64(DI), Z3
+	VFMADD231PS (SI), Z2, Z0
+	VFMADD231PS 64(SI), Z3, Z1
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, R8
+	JGE         rows1whole
+
+rows1tail:
+	CMPQ        R8, $-32
+	JEQ         rows1sum
+	VMOVUPS.Z   (DI), K1, Z2
+	VMOVUPS.Z   (SI), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   64(DI), K2, Z2
+	VMOVUPS.Z   64(SI), K2, Z3
+	VFMADD231PS Z3, Z2, Z1
+
+rows1sum:
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x0e, X0, X0, X1
+	VADDPS        X1, X0, X0
+	VSHUFPS       $0x01, X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, (DX)
+	ADDQ          $0x00000004, DX
+	ADDQ          BX, CX
+	SUBQ          $0x00000001, AX
+	JMP           rows1
 
 done:
 	VZEROUPPER

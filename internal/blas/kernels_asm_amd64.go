@@ -14,6 +14,11 @@ func dgemm256(m int, n int, k int, alpha float64, a *float64, ars int, acs int, 
 //go:noescape
 func dtrsm256(r0 int, m int, n int, a *float64, ars int, acs int, dinv *float64, b *float64, brs int)
 
+// ddot256 is dotRowsPortable.
+//
+//go:noescape
+func ddot256(m int, n int, a *float64, lda int, x *float64, y *float64)
+
 // sgemm256 is gemmPanelPortable for n of at most 24.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func sgemm256(m int, n int, k int, alpha float32, a *float32, ars int, acs int, 
 //
 //go:noescape
 func strsm256(r0 int, m int, n int, a *float32, ars int, acs int, dinv *float32, b *float32, brs int)
+
+// sdot256 is dotRowsPortable.
+//
+//go:noescape
+func sdot256(m int, n int, a *float32, lda int, x *float32, y *float32)
 
 // dgemm512 is gemmPanelPortable for n of at most 24.
 //
@@ -34,6 +44,11 @@ func dgemm512(m int, n int, k int, alpha float64, a *float64, ars int, acs int, 
 //go:noescape
 func dtrsm512(r0 int, m int, n int, a *float64, ars int, acs int, dinv *float64, b *float64, brs int)
 
+// ddot512 is dotRowsPortable.
+//
+//go:noescape
+func ddot512(m int, n int, a *float64, lda int, x *float64, y *float64)
+
 // sgemm512 is gemmPanelPortable for n of at most 48.
 //
 //go:noescape
@@ -43,6 +58,11 @@ func sgemm512(m int, n int, k int, alpha float32, a *float32, ars int, acs int, 
 //
 //go:noescape
 func strsm512(r0 int, m int, n int, a *float32, ars int, acs int, dinv *float32, b *float32, brs int)
+
+// sdot512 is dotRowsPortable.
+//
+//go:noescape
+func sdot512(m int, n int, a *float32, lda int, x *float32, y *float32)
 
 // dtranspose256 is transposePortable for rows and cols that are multiples of 4.
 //

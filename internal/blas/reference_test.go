@@ -16,12 +16,18 @@ func TestImplementationPassesGonumsSuite(t *testing.T) {
 			testblas.TestDgemm(t, Implementation{})
 			testblas.DsyrkTest(t, Implementation{})
 			testblas.DtrsmTest(t, Implementation{})
+			testblas.DgemvTest(t, Implementation{})
+			testblas.DtrsvTest(t, Implementation{})
 			testlapack.DpotrfTest(t, Lapack{})
 		})
 	}
 }
 
-func use(t testing.TB, p Path) {
+func use(t interface {
+	Helper()
+	Fatal(...any)
+	Cleanup(func())
+}, p Path) {
 	t.Helper()
 	before := Active()
 	if err := Select(p); err != nil {

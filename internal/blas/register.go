@@ -76,3 +76,39 @@ func isTrans(t gblas.Transpose) bool {
 	}
 	panic("blas: transpose flag is none of NoTrans, Trans and ConjTrans")
 }
+
+// Dgemv is [Gemv] in float64 where both increments are 1.
+func (impl Implementation) Dgemv(t gblas.Transpose, m, n int, alpha float64, a []float64, lda int, x []float64, incX int, beta float64, y []float64, incY int) {
+	if incX != 1 || incY != 1 || m == 0 || n == 0 {
+		impl.Implementation.Dgemv(t, m, n, alpha, a, lda, x, incX, beta, y, incY)
+		return
+	}
+	Gemv(isTrans(t), m, n, alpha, a, lda, x, beta, y)
+}
+
+// Sgemv is [Gemv] in float32 where both increments are 1.
+func (impl Implementation) Sgemv(t gblas.Transpose, m, n int, alpha float32, a []float32, lda int, x []float32, incX int, beta float32, y []float32, incY int) {
+	if incX != 1 || incY != 1 || m == 0 || n == 0 {
+		impl.Implementation.Sgemv(t, m, n, alpha, a, lda, x, incX, beta, y, incY)
+		return
+	}
+	Gemv(isTrans(t), m, n, alpha, a, lda, x, beta, y)
+}
+
+// Dtrsv is [Trsv] in float64 where the increment is 1.
+func (impl Implementation) Dtrsv(uplo gblas.Uplo, t gblas.Transpose, d gblas.Diag, n int, a []float64, lda int, x []float64, incX int) {
+	if incX != 1 {
+		impl.Implementation.Dtrsv(uplo, t, d, n, a, lda, x, incX)
+		return
+	}
+	Trsv(uplo, isTrans(t), d, n, a, lda, x)
+}
+
+// Strsv is [Trsv] in float32 where the increment is 1.
+func (impl Implementation) Strsv(uplo gblas.Uplo, t gblas.Transpose, d gblas.Diag, n int, a []float32, lda int, x []float32, incX int) {
+	if incX != 1 {
+		impl.Implementation.Strsv(uplo, t, d, n, a, lda, x, incX)
+		return
+	}
+	Trsv(uplo, isTrans(t), d, n, a, lda, x)
+}

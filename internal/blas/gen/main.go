@@ -490,6 +490,134 @@ func (t target) trsmTile(r, left, a, ars reg.Register, rows, nv int, last *mask,
 	}
 }
 
+// dot emits the dot products of rows of A with x. A row has dotVectors partial
+// sums in two vectors (AVX-512) or four (AVX2); as many rows go together as
+// eight accumulators hold.
+func (t target) dot() {
+	TEXT(t.name("dot"), NOSPLIT, fmt.Sprintf("func(m, n int, a *%[1]s, lda int, x, y *%[1]s)", t.element()))
+	Doc(t.name("dot") + " is dotRowsPortable.")
+	Pragma("noescape")
+	vectors, heights := 4, []int{2, 1}
+	if t.wide {
+		vectors, heights = 2, []int{4, 1}
+	}
+	lanes := vectors * t.lanes()
+	m, a, y := parameter("m"), parameter("a"), parameter("y")
+	lda, tail := t.bytes("lda"), parameter("n")
+	ANDQ(U32(lanes-1), tail)
+	masks := make([]mask, vectors)
+	for v := range masks {
+		// Of the tail, vector v has what is left after the vectors before it,
+		// at most all its lanes.
+		count, most, none := GP64(), GP64(), GP64()
+		MOVQ(tail, count)
+		XORQ(none, none)
+		SUBQ(U32(v*t.lanes()), count)
+		CMOVQLT(none, count)
+		MOVQ(U32(t.lanes()), most)
+		CMPQ(count, most)
+		CMOVQGT(most, count)
+		masks[v] = t.newMask(count, 1)
+	}
+	for i, h := range heights {
+		name := func(part string) string { return fmt.Sprintf("rows%d%s", h, part) }
+		next := "done"
+		if i+1 < len(heights) {
+			next = fmt.Sprintf("rows%d", heights[i+1])
+		}
+		Label(name(""))
+		CMPQ(m, U32(h))
+		JL(LabelRef(next))
+		acc := t.accumulators(h, vectors)
+		rows := rowsOf{first: GP64(), stride: lda}
+		MOVQ(a, rows.first)
+		if h > 2 {
+			rows.stride3 = GP64()
+			LEAQ(Mem{Base: lda, Index: lda, Scale: 2}, rows.stride3)
+		}
+		x, left := parameter("x"), parameter("n")
+		SUBQ(U32(lanes), left)
+		JL(LabelRef(name("tail")))
+		Label(name("whole"))
+		xs := t.vectors(vectors)
+		for v := range vectors {
+			VMOVUPS(Mem{Base: x, Disp: v * t.vectorBytes()}, xs[v])
+		}
+		for r := range h {
+			for v := range vectors {
+				t.fma(rows.row(r).Offset(v*t.vectorBytes()), xs[v], acc[r][v])
+			}
+		}
+		ADDQ(U32(vectors*t.vectorBytes()), x)
+		ADDQ(U32(vectors*t.vectorBytes()), rows.first)
+		SUBQ(U32(lanes), left)
+		JGE(LabelRef(name("whole")))
+		Label(name("tail"))
+		CMPQ(left, I32(-lanes))
+		JEQ(LabelRef(name("sum")))
+		for v := range vectors {
+			xv, av := t.vector(), t.vector()
+			t.load(Mem{Base: x, Disp: v * t.vectorBytes()}, 0, 1, &masks[v], xv)
+			for r := range h {
+				t.load(rows.row(r).Offset(v*t.vectorBytes()), 0, 1, &masks[v], av)
+				t.fma(av, xv, acc[r][v])
+			}
+		}
+		Label(name("sum"))
+		for r := range h {
+			t.addLanes(acc[r])
+			if t.size == 8 {
+				VMOVSD(acc[r][0].AsX(), Mem{Base: y, Disp: 8 * r})
+			} else {
+				VMOVSS(acc[r][0].AsX(), Mem{Base: y, Disp: 4 * r})
+			}
+		}
+		ADDQ(U32(h*t.size), y)
+		if h == 1 {
+			ADDQ(lda, a)
+		} else {
+			LEAQ(Mem{Base: a, Index: lda, Scale: uint8(h)}, a)
+		}
+		SUBQ(U32(h), m)
+		JMP(LabelRef(name("")))
+	}
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// addLanes adds all lanes into lane 0 of the first vector, halving their number
+// each time.
+func (t target) addLanes(v []reg.VecVirtual) {
+	add := func(x, acc Op) {
+		if t.size == 8 {
+			VADDPD(x, acc, acc)
+		} else {
+			VADDPS(x, acc, acc)
+		}
+	}
+	for w := len(v) / 2; w > 0; w /= 2 {
+		for i := range w {
+			add(v[i+w], v[i])
+		}
+	}
+	high := YMM()
+	if t.wide {
+		VEXTRACTF64X4(U8(1), v[0], high)
+		add(high, v[0].AsY())
+	}
+	VEXTRACTF128(U8(1), v[0].AsY(), high.AsX())
+	add(high.AsX(), v[0].AsX())
+	if t.size == 4 {
+		VSHUFPS(U8(0b1110), v[0].AsX(), v[0].AsX(), high.AsX())
+		add(high.AsX(), v[0].AsX())
+		VSHUFPS(U8(1), v[0].AsX(), v[0].AsX(), high.AsX())
+	} else {
+		VPERMILPD(U8(1), v[0].AsX(), high.AsX())
+	}
+	add(high.AsX(), v[0].AsX())
+}
+
 // transpose64 emits the transpose of whole 4 x 4 blocks of float64.
 func transpose64() {
 	TEXT("dtranspose256", NOSPLIT, "func(rows, cols int, src *float64, lds int, dst *float64, ldd int)")
@@ -604,6 +732,7 @@ func main() {
 			t := target{wide: wide, size: size, ones: ones}
 			t.gemm()
 			t.trsm()
+			t.dot()
 		}
 	}
 	transpose64()
