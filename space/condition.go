@@ -190,7 +190,7 @@ func compileClause(h *Hyperparameter, cl Clause) (clause, error) {
 	return clause{}, fmt.Errorf("unknown comparison %q: use in, not_in, < or >", cl.Op)
 }
 
-// parents calls yield for every clause on which hyperparameter i depends.
+// clauses calls yield for every clause on which hyperparameter i depends.
 func (s *Space) clauses(i int, yield func(*clause)) {
 	for _, rule := range s.rules[i] {
 		for _, all := range rule {

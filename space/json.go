@@ -209,7 +209,6 @@ func (p paramJSON) hyperparameter() (Hyperparameter, error) {
 		}
 		promoteChoices(h.Choices)
 	}
-	h.Default = h.coerce(h.Default)
 	return h, nil
 }
 

@@ -3,6 +3,7 @@ package space_test
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -120,7 +121,7 @@ func TestValueJSON(t *testing.T) {
 	if _, err := space.Inactive.MarshalJSON(); err == nil {
 		t.Error("an inactive value was written")
 	}
-	if got := space.Float(-0.0); got != space.Float(0) {
+	if got := space.Float(math.Copysign(0, -1)); got != space.Float(0) {
 		t.Errorf("-0 is %v", got)
 	}
 }
@@ -132,6 +133,8 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(quicktune)
+	f.Add([]byte(`{"format":"quicktune-space","version":1,"name":"","hyperparameters":[{"name":"x","type":"integer","lower":1,"upper":9,"log":true}],"conditions":[]}`))
+	f.Add([]byte(`{"format":"quicktune-space","version":1,"name":"","hyperparameters":[{"name":"x","type":"real","lower":0,"upper":9e99,"default":null}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := space.Parse(data)
 		if err != nil {

@@ -76,8 +76,8 @@ func TestAllVisitsInOrderAndStops(t *testing.T) {
 	if visited != 2 {
 		t.Errorf("%d configurations after a break at 2", visited)
 	}
-	real := mustNew(t, []space.Hyperparameter{{Name: "x", Type: space.Real, Upper: 1}}, nil)
-	if _, err := real.All(); err == nil || err.Error() != `space "test" has real numbers and cannot be enumerated: sample it` {
+	endless := mustNew(t, []space.Hyperparameter{{Name: "x", Type: space.Real, Upper: 1}}, nil)
+	if _, err := endless.All(); err == nil || err.Error() != `space "test" has real numbers and cannot be enumerated: sample it` {
 		t.Errorf("a real: %v", err)
 	}
 }

@@ -58,7 +58,8 @@ type Hyperparameter struct {
 	// encoding only.
 	Log bool
 	// Default is what a trainer uses while the hyperparameter is inactive. It
-	// need not be a choice. Inactive if undeclared.
+	// need not be a choice; a number becomes an Int or a Float as the others
+	// are. Inactive if undeclared.
 	Default Value
 	// Group is a heading for display, such as "Optimisation"; it may be empty.
 	Group string
@@ -254,6 +255,7 @@ func New(name string, params []Hyperparameter, conds []Condition) (*Space, error
 	for i := range s.params {
 		h := &s.params[i]
 		h.Choices = slices.Clone(h.Choices)
+		h.Default = h.coerce(h.Default)
 		if err := h.check(); err != nil {
 			return fail(err)
 		}
