@@ -28,9 +28,9 @@ type EncodingOptions struct {
 
 // Encoding lays out the columns of a space:
 //
-//   - a Categorical has one column NAME=CHOICE a choice, 0 or 1;
-//   - a Categorical or Ordinal whose choices are booleans (and perhaps None)
-//     has one column NAME, 0 or 1;
+//   - a Categorical of nothing but booleans, or an Ordinal of booleans and
+//     perhaps None, has one column NAME, 0 or 1;
+//   - any other Categorical has one column NAME=CHOICE a choice, 0 or 1;
 //   - an Ordinal of numbers has one column NAME with the number, or its
 //     logarithm if it declares Log; an Ordinal of anything else has one column
 //     NAME with the position of the choice;
