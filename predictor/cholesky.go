@@ -99,3 +99,18 @@ func (l *lower) halfSolve(b nn.Matrix) {
 func (l *lower) inverse(dst nn.Matrix) {
 	blas.CholeskyInverse(l.n, l.data, l.step, dst.Data, dst.Stride)
 }
+
+// mirror copies the lower triangle of a to the upper one, by blocks that fit
+// the cache together with their image.
+func mirror(a nn.Matrix) {
+	const block = 32
+	for i0 := 0; i0 < a.Rows; i0 += block {
+		for j0 := 0; j0 <= i0; j0 += block {
+			for i := i0; i < min(i0+block, a.Rows); i++ {
+				for j, v := range a.Row(i)[j0:min(j0+block, i)] {
+					a.Data[(j0+j)*a.Stride+i] = v
+				}
+			}
+		}
+	}
+}

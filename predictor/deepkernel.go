@@ -5,6 +5,9 @@ import (
 	"math"
 	"math/rand/v2"
 
+	gblas "gonum.org/v1/gonum/blas"
+
+	"quicktune/internal/blas"
 	"quicktune/internal/nn"
 )
 
@@ -32,6 +35,7 @@ type features struct {
 	ws     nn.Workspace
 	joined nn.Matrix // [n, ...]: encoders | budget | descriptors | curve
 	hidden nn.Matrix
+	layout nn.Signals
 	signal [2]nn.Matrix
 	pooled nn.Matrix
 }
@@ -63,8 +67,8 @@ func newFeatures(p *nn.Params, prefix string, a Architecture, encoders bool) *fe
 	width += 1 + a.Meta + a.CurveOut
 	f.fc1 = nn.NewLinear(p, prefix+"fc1", width, a.Hidden)
 	f.fc3 = nn.NewLinear(p, prefix+"fc3", a.Hidden, a.Embedding)
-	f.conv1 = nn.NewConv1d(p, prefix+"curve_embedder.conv1", 1, a.Channels, a.signal())
-	f.conv2 = nn.NewConv1d(p, prefix+"curve_embedder.conv2", a.Channels, a.Channels, a.signal())
+	f.conv1 = nn.NewConv1d(p, prefix+"curve_embedder.conv1", 1, a.Channels)
+	f.conv2 = nn.NewConv1d(p, prefix+"curve_embedder.conv2", a.Channels, a.Channels)
 	f.pool = nn.MaxPool1d{Channels: a.Channels, Length: a.signal()}
 	f.dropout = nn.Dropout1d{Channels: a.Channels, P: a.Dropout}
 	f.curve = nn.NewLinear(p, prefix+"curve_embedder.fc1", f.pool.Width(), a.CurveOut)
@@ -112,15 +116,13 @@ func (f *features) forward(b *Batch, rng *rand.Rand) nn.Matrix {
 	}
 
 	// Curve network: Conv, ReLU, Conv, MaxPool, Dropout, ReLU, Linear, ReLU.
-	cols := nn.SignalCols(n, a.signal())
-	curve := f.ws.Get(1, cols)
-	nn.SetSignals(curve, b.matrix(b.curves, a.signal()))
-	f.signal[0], f.signal[1] = f.ws.Get(a.Channels, cols), f.ws.Get(a.Channels, cols)
-	f.conv1.Forward(f.signal[0], curve)
+	curve := f.layout.SetSignals(b.matrix(b.curves, a.signal()), &f.ws)
+	f.signal[0], f.signal[1] = f.ws.Get(a.Channels, curve.Cols), f.ws.Get(a.Channels, curve.Cols)
+	f.conv1.Forward(f.signal[0], curve, &f.layout)
 	nn.ReLU(f.signal[0])
-	f.conv2.Forward(f.signal[1], f.signal[0])
+	f.conv2.Forward(f.signal[1], f.signal[0], &f.layout)
 	f.pooled = f.ws.Get(n, f.pool.Width())
-	f.pool.Forward(f.pooled, f.signal[1])
+	f.pool.Forward(f.pooled, f.signal[1], &f.layout)
 	f.dropout.Forward(f.pooled, rng)
 	nn.ReLU(f.pooled)
 	out := f.joined.Slice(at, at+a.CurveOut)
@@ -156,10 +158,9 @@ func (f *features) backward(dz nn.Matrix) {
 	f.curve.Backward(dpooled, dout)
 	nn.ReLUBackward(dpooled, f.pooled)
 	f.dropout.Backward(dpooled)
-	cols := nn.SignalCols(n, a.signal())
 	dsignal := f.signal[1] // its values are no longer needed
 	f.pool.Backward(dsignal, dpooled)
-	dfirst := f.ws.Get(a.Channels, cols)
+	dfirst := f.ws.Get(a.Channels, dsignal.Cols)
 	f.conv2.Backward(dfirst, dsignal)
 	nn.ReLUBackward(dfirst, f.signal[0])
 	f.conv1.Backward(nn.Matrix{}, dfirst)
@@ -379,10 +380,8 @@ type gaussianProcess struct {
 func (g *gaussianProcess) reset() { g.n = 0 }
 
 // kernel writes the covariances outputScale*exp(-|x-z|²/(2 lengthScale²)) of
-// the rows of x and z to c. Rows are centred by shift first: distances then
-// lose less to cancellation. With triangle, x and z are the same and only
-// elements on and below the diagonal are written.
-func (g *gaussianProcess) kernel(c, x, z nn.Matrix, h Hyperparameters, triangle bool) {
+// the rows of x and z to c.
+func (g *gaussianProcess) kernel(c, x, z nn.Matrix, h Hyperparameters) {
 	nn.Gemm(false, true, 1, x, z, 0, c)
 	xx, zz := g.ws.Vec(x.Rows), g.ws.Vec(z.Rows)
 	squaredNorms(xx, x)
@@ -390,20 +389,35 @@ func (g *gaussianProcess) kernel(c, x, z nn.Matrix, h Hyperparameters, triangle 
 	f := -1 / (2 * h.LengthScale * h.LengthScale)
 	for i := range c.Rows {
 		r := c.Row(i)
-		if triangle {
-			r[i] = h.OutputScale
-			r = r[:i]
-		}
-		xi := xx[i]
 		for j, dot := range r {
-			d2 := xi + zz[j] - 2*dot
-			if d2 < 0 {
-				d2 = 0
-			}
-			r[j] = h.OutputScale * math.Exp(f*d2)
+			r[j] = h.OutputScale * math.Exp(f*squaredDistance(xx[i], zz[j], dot))
 		}
 	}
 }
+
+// ownKernel writes the squared distances of the rows of x from each other and
+// their covariances to the lower triangles of d2 and c. The two may be the same
+// matrix, which then holds the covariances.
+func (g *gaussianProcess) ownKernel(d2, c, x nn.Matrix, h Hyperparameters) {
+	blas.Syrk(gblas.Lower, false, x.Rows, x.Cols, 1, x.Data, x.Stride, 0, d2.Data, d2.Stride)
+	xx := g.ws.Vec(x.Rows)
+	for i := range xx {
+		xx[i] = d2.Row(i)[i]
+	}
+	f := -1 / (2 * h.LengthScale * h.LengthScale)
+	for i := range x.Rows {
+		dr, cr := d2.Row(i)[:i+1], c.Row(i)[:i+1]
+		for j, dot := range dr {
+			d := squaredDistance(xx[i], xx[j], dot)
+			dr[j] = d
+			cr[j] = h.OutputScale * math.Exp(f*d)
+		}
+	}
+}
+
+// squaredDistance is |x|²+|z|²-2xz, at least 0. Callers centre the rows first:
+// less is then lost to cancellation.
+func squaredDistance(xx, zz, dot float64) float64 { return max(0, xx+zz-2*dot) }
 
 func squaredNorms(dst []float64, x nn.Matrix) {
 	for i := range x.Rows {
@@ -455,8 +469,8 @@ func (g *gaussianProcess) marginal(dz, z nn.Matrix, y []float64, h Hyperparamete
 	shift := g.ws.Vec(z.Cols)
 	columnMeans(shift, z)
 	x := g.centred(z, shift)
-	cov := g.ws.Get(n, n)
-	g.kernel(cov, x, x, h, true)
+	d2, cov := g.ws.Get(n, n), g.ws.Get(n, n)
+	g.ownKernel(d2, cov, x, h)
 
 	g.fit.reset()
 	if err := g.fit.extend(nn.Matrix{Rows: n}, cov, h.Noise); err != nil {
@@ -483,37 +497,27 @@ func (g *gaussianProcess) marginal(dz, z nn.Matrix, y []float64, h Hyperparamete
 	for _, v := range alpha {
 		dh.Mean -= v / float64(n)
 	}
-	// W overwrites the covariance, both triangles.
-	w, sumW, sumWD := cov, 0.0, 0.0
-	sums := g.ws.Vec(n)
+	w, sumW, sumWD := cov, 0.0, 0.0 // W overwrites the covariance
+	sums := g.ws.Vec(n)             // of the rows of W
 	clear(sums)
-	xx := g.ws.Vec(n)
-	squaredNorms(xx, x)
-	dots := g.ws.Get(n, n)
-	nn.Gemm(false, true, 1, x, x, 0, dots)
 	for i := range n {
-		kr, ir, dr, ai := w.Row(i), inv.Row(i), dots.Row(i), alpha[i]
+		wr, ar, dr, ai := w.Row(i)[:i+1], inv.Row(i)[:i+1], d2.Row(i)[:i+1], alpha[i]
 		rowSum, rowWD := 0.0, 0.0
-		for j := range i {
-			wij := c * (ir[j] - float64(ai*alpha[j])) * kr[j]
-			kr[j] = wij
-			rowSum += wij
-			sums[j] += wij
-			rowWD += float64(wij * max(0, xx[i]+xx[j]-2*dr[j]))
+		for j, a := range ar[:i] {
+			v := c * (a - float64(ai*alpha[j])) * wr[j]
+			wr[j] = v
+			rowSum += v
+			sums[j] += v
+			rowWD += float64(v * dr[j])
 		}
-		gii := c * (ir[i] - float64(ai*ai))
+		gii := c * (ar[i] - float64(ai*ai))
 		dh.Noise += gii
-		kr[i] = gii * h.OutputScale
 		sums[i] += rowSum
-		sumW += 2*rowSum + kr[i]
+		sumW += 2*rowSum + float64(gii*h.OutputScale)
 		sumWD += 2 * rowWD
+		wr[i] = 0 // a row's distance to itself is 0 whatever moves
 	}
-	for i := range n {
-		for j := i + 1; j < n; j++ {
-			w.Data[i*w.Stride+j] = w.Data[j*w.Stride+i]
-		}
-		w.Data[i*w.Stride+i] = 0 // a row's distance to itself is 0
-	}
+	mirror(w)
 	dh.OutputScale = sumW / h.OutputScale
 	dh.LengthScale = sumWD / (h.LengthScale * h.LengthScale * h.LengthScale)
 
@@ -544,10 +548,10 @@ func (g *gaussianProcess) extend(z nn.Matrix, y []float64, h Hyperparameters) er
 	x := g.centred(z, g.shift)
 	cross := g.ws.Get(m, g.n)
 	if g.n > 0 {
-		g.kernel(cross, x, nn.Matrix{Rows: g.n, Cols: d, Stride: d, Data: g.z}, g.h, false)
+		g.kernel(cross, x, nn.Matrix{Rows: g.n, Cols: d, Stride: d, Data: g.z}, g.h)
 	}
 	own := g.ws.Get(m, m)
-	g.kernel(own, x, x, g.h, true)
+	g.ownKernel(own, own, x, g.h)
 	if err := g.chol.extend(cross, own, g.h.Noise); err != nil {
 		return err
 	}
@@ -576,7 +580,7 @@ func (g *gaussianProcess) predict(mean, std []float64, z nn.Matrix, noise bool) 
 		// Candidates in columns, so that the triangular solve works on rows
 		// of many numbers.
 		c := g.ws.Get(g.n, hi-lo)
-		g.kernel(c, nn.Matrix{Rows: g.n, Cols: d, Stride: d, Data: g.z}, x, g.h, false)
+		g.kernel(c, nn.Matrix{Rows: g.n, Cols: d, Stride: d, Data: g.z}, x, g.h)
 		mu, v := mean[lo:hi], std[lo:hi]
 		for j := range mu {
 			mu[j], v[j] = g.h.Mean, g.h.OutputScale

@@ -1,37 +1,66 @@
 package nn
 
-import (
-	"fmt"
-	"math/rand/v2"
-)
+import "math/rand/v2"
 
-// A batch of n signals of length L with C channels is a matrix [C, n*(L+2)]:
-// one row a channel; signal i occupies the columns i*(L+2)+1 up to and
-// including i*(L+2)+L and has a column of zeros on either side, the padding of
-// a convolution of width 3. So a convolution over the whole batch is one
-// product of the weights with shifted rows.
-
-// SignalCols is the number of columns of a batch of n signals of that length.
-func SignalCols(n, length int) int { return n * (length + 2) }
-
-// SetSignals writes x [n, length] as a batch of one channel to y.
-func SetSignals(y, x Matrix) {
-	length := x.Cols
-	y.check("signals", y, 1, SignalCols(x.Rows, length))
-	d := y.Row(0)
-	for i := range x.Rows {
-		s := d[i*(length+2) : (i+1)*(length+2)]
-		s[0], s[length+1] = 0, 0
-		copy(s[1:], x.Row(i))
-	}
+// Signals is the layout of a batch of signals of one length, many of which end
+// in zeros, as curves do whose later epochs are still to come. A batch with C
+// channels is a matrix [C, Cols]: one row a channel, the signals one after the
+// other, each with a column of zeros on either side, the padding of a
+// convolution of width 3. So a convolution over the whole batch is one product
+// of the weights with shifted rows.
+//
+// Of a tail of zeros only four elements are kept. After two convolutions of
+// width 3 the first two of them still feel the signal before the tail, the third
+// stands for all that feel nothing, whose values are equal, and the fourth feels
+// the end. That is exact, forward and backward, as long as the gradients of
+// equal elements are added up, which [MaxPool1d] does; and it is much less work.
+type Signals struct {
+	Length int
+	at     []int // column of the first element of each signal; one more at the end
+	cols   int
 }
 
+// tail is how many zeros are kept of those that a signal ends with.
+const tail = 4
+
+// SetSignals lays out the rows of x [n, Length] in s and returns the batch of
+// one channel, drawn from ws.
+func (s *Signals) SetSignals(x Matrix, ws *Workspace) Matrix {
+	s.Length = x.Cols
+	s.at, s.cols = s.at[:0], 0
+	for i := range x.Rows {
+		r := x.Row(i)
+		n := len(r)
+		for n > 0 && r[n-1] == 0 {
+			n--
+		}
+		s.at = append(s.at, s.cols+1)
+		s.cols += min(n+tail, s.Length) + 2
+	}
+	s.at = append(s.at, s.cols+1)
+	y := ws.Get(1, s.cols)
+	for i := range x.Rows {
+		copy(y.Data[s.at[i]:], x.Row(i)[:s.kept(i)])
+	}
+	s.clearBorders(y)
+	return y
+}
+
+// Len is the number of signals, Cols that of columns.
+func (s *Signals) Len() int { return len(s.at) - 1 }
+
+// Cols is the number of columns of a batch.
+func (s *Signals) Cols() int { return s.cols }
+
+// kept is the number of elements of signal i that the batch holds.
+func (s *Signals) kept(i int) int { return s.at[i+1] - s.at[i] - 2 }
+
 // clearBorders zeroes the padding columns.
-func clearBorders(x Matrix, length int) {
+func (s *Signals) clearBorders(x Matrix) {
 	for c := range x.Rows {
 		r := x.Row(c)
-		for j := 0; j < len(r); j += length + 2 {
-			r[j], r[j+length+1] = 0, 0
+		for i := range s.Len() {
+			r[s.at[i]-1], r[s.at[i+1]-2] = 0, 0
 		}
 	}
 }
@@ -43,15 +72,16 @@ const convBlock = 512
 // Conv1d is a convolution of width 3 with zero padding, so that signals keep
 // their length. Weights have shape [out, in, 3].
 type Conv1d struct {
-	In, Out, Length int
-	W, B            *Tensor
-	x               Matrix
-	cols            [2]Matrix
+	In, Out int
+	W, B    *Tensor
+	x       Matrix
+	layout  *Signals
+	cols    [2]Matrix
 }
 
 // NewConv1d declares the layer's tensors, name.weight and name.bias, in p.
-func NewConv1d(p *Params, name string, in, out, length int) *Conv1d {
-	return &Conv1d{In: in, Out: out, Length: length, W: p.Add(name+".weight", out, in, 3), B: p.Add(name+".bias", out)}
+func NewConv1d(p *Params, name string, in, out int) *Conv1d {
+	return &Conv1d{In: in, Out: out, W: p.Add(name+".weight", out, in, 3), B: p.Add(name+".bias", out)}
 }
 
 // gather fills cols [3*In, w] so that row 3c+k holds channel c shifted by k-1,
@@ -70,15 +100,12 @@ func (l *Conv1d) gather(j, w int) Matrix {
 	return cols
 }
 
-// Forward writes the convolution of the batch x [In, n*(Length+2)] to y
-// [Out, n*(Length+2)], borders set to 0.
-func (l *Conv1d) Forward(y, x Matrix) {
-	x.check("input of Conv1d "+l.W.Name, x, l.In, x.Cols)
-	x.check("output of Conv1d "+l.W.Name, y, l.Out, x.Cols)
-	if x.Cols%(l.Length+2) != 0 {
-		panic(fmt.Sprintf("nn: Conv1d %s: %d columns are no batch of signals of length %d", l.W.Name, x.Cols, l.Length))
-	}
-	l.x = x
+// Forward writes the convolution of the batch x [In, s.Cols] to y [Out, s.Cols],
+// borders set to 0. At most two layers may follow each other, see [Signals].
+func (l *Conv1d) Forward(y, x Matrix, s *Signals) {
+	x.check("input of Conv1d "+l.W.Name, x, l.In, s.cols)
+	x.check("output of Conv1d "+l.W.Name, y, l.Out, s.cols)
+	l.x, l.layout = x, s
 	for c := range l.Out {
 		r, b := y.Row(c), l.B.Value[c]
 		for j := range r {
@@ -90,7 +117,7 @@ func (l *Conv1d) Forward(y, x Matrix) {
 		e := min(j+convBlock, x.Cols-1)
 		Gemm(false, false, 1, w, l.gather(j, e-j), 1, y.Slice(j, e))
 	}
-	clearBorders(y, l.Length)
+	s.clearBorders(y)
 }
 
 // Backward adds the gradients of the parameters and writes that of the input
@@ -127,7 +154,7 @@ func (l *Conv1d) Backward(dx, dy Matrix) {
 		}
 	}
 	if !dx.IsZero() {
-		clearBorders(dx, l.Length)
+		l.layout.clearBorders(dx)
 	}
 }
 
@@ -137,17 +164,31 @@ func (l *Conv1d) Backward(dx, dy Matrix) {
 // layer wants it.
 type MaxPool1d struct {
 	Channels, Length int
+	layout           *Signals
 	right            []bool // whether the second of a pair is the larger
 }
 
 // Width is the length of an output row.
 func (l *MaxPool1d) Width() int { return l.Channels * (l.Length / 2) }
 
+// pairs tells how many pairs of signal i lie in its kept elements one to one;
+// those after them, but for the last of an even length, are pairs of the
+// element same, and that last one is same and the element after it.
+func (l *MaxPool1d) pairs(i int) (direct, same int) {
+	n := l.layout.kept(i)
+	if n == l.Length {
+		return l.Length / 2, 0
+	}
+	same = n - 2
+	return (same + 1) / 2, same
+}
+
 // Forward pools the batch x to y.
-func (l *MaxPool1d) Forward(y, x Matrix) {
-	n := y.Rows
-	x.check("input of MaxPool1d", x, l.Channels, SignalCols(n, l.Length))
+func (l *MaxPool1d) Forward(y, x Matrix, s *Signals) {
+	n := s.Len()
+	x.check("input of MaxPool1d", x, l.Channels, s.cols)
 	x.check("output of MaxPool1d", y, n, l.Width())
+	l.layout = s
 	if cap(l.right) < n*l.Width() {
 		l.right = make([]bool, n*l.Width())
 	}
@@ -159,15 +200,26 @@ func (l *MaxPool1d) Forward(y, x Matrix) {
 	for c := range l.Channels {
 		row := x.Row(c)
 		for i := range n {
-			src := row[i*(l.Length+2)+1:]
+			src := row[s.at[i] : s.at[i]+s.kept(i)]
 			dst := y.Row(i)[c*half : (c+1)*half]
-			r := l.right[i*l.Width()+c*half:]
-			r = r[:len(dst)]
-			src = src[:2*len(dst)]
-			for p := range dst {
+			right := l.right[i*l.Width()+c*half:]
+			right = right[:len(dst)]
+			direct, same := l.pairs(i)
+			for p := range direct {
 				a, b := src[2*p], src[2*p+1]
-				r[p] = b > a
+				right[p] = b > a
 				dst[p] = max(a, b)
+			}
+			if direct == half {
+				continue
+			}
+			v := src[same]
+			for p := direct; p < half; p++ {
+				dst[p], right[p] = v, false
+			}
+			if l.Length%2 == 0 {
+				last := src[same+1]
+				dst[half-1], right[half-1] = max(v, last), last > v
 			}
 		}
 	}
@@ -183,15 +235,24 @@ func (l *MaxPool1d) Backward(dx, dy Matrix) {
 			continue
 		}
 		for i := range dy.Rows {
-			dst := row[i*(l.Length+2)+1:]
+			dst := row[l.layout.at[i]:]
 			g := dy.Row(i)[c*half : (c+1)*half]
-			r := l.right[i*l.Width()+c*half:]
-			for p, v := range g {
+			right := l.right[i*l.Width()+c*half:]
+			right = right[:len(g)]
+			direct, same := l.pairs(i)
+			for p := range direct {
 				k := 2 * p
-				if r[p] {
+				if right[p] {
 					k++
 				}
-				dst[k] = v
+				dst[k] = g[p]
+			}
+			for p := direct; p < half; p++ {
+				k := same
+				if right[p] {
+					k++
+				}
+				dst[k] += g[p]
 			}
 		}
 	}
