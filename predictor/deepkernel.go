@@ -571,6 +571,7 @@ func (g *gaussianProcess) extend(z nn.Matrix, y []float64, h Hyperparameters) er
 // predictBlock is how many candidates are handled at a time, to bound memory.
 const predictBlock = 256
 
+// predict writes the posterior at z, the mean only if std is nil.
 func (g *gaussianProcess) predict(mean, std []float64, z nn.Matrix, noise bool) {
 	d := z.Cols
 	for lo := 0; lo < z.Rows; lo += predictBlock {
@@ -581,16 +582,23 @@ func (g *gaussianProcess) predict(mean, std []float64, z nn.Matrix, noise bool) 
 		// of many numbers.
 		c := g.ws.Get(g.n, hi-lo)
 		g.kernel(c, nn.Matrix{Rows: g.n, Cols: d, Stride: d, Data: g.z}, x, g.h)
-		mu, v := mean[lo:hi], std[lo:hi]
+		mu := mean[lo:hi]
 		for j := range mu {
-			mu[j], v[j] = g.h.Mean, g.h.OutputScale
-			if noise {
-				v[j] += g.h.Noise
-			}
+			mu[j] = g.h.Mean
 		}
 		for i, a := range g.alpha {
 			for j, k := range c.Row(i) {
 				mu[j] += float64(a * k)
+			}
+		}
+		if std == nil {
+			continue
+		}
+		v := std[lo:hi]
+		for j := range v {
+			v[j] = g.h.OutputScale
+			if noise {
+				v[j] += g.h.Noise
 			}
 		}
 		g.chol.halfSolve(c)

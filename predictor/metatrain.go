@@ -281,7 +281,7 @@ type run struct {
 }
 
 // performance trains the deep-kernel process.
-func (t *trainer) performance(ctx context.Context, train, validation []Task, info *TrainingInfo) (*DeepKernel, error) {
+func (t *trainer) performance(ctx context.Context, train, heldOut []Task, info *TrainingInfo) (*DeepKernel, error) {
 	values := func(t *Task) [][]float64 { return t.Scores }
 	pools, err := newPools(t.arch, train, t.opt.MetaScale, values, finite)
 	if err != nil {
@@ -290,7 +290,11 @@ func (t *trainer) performance(ctx context.Context, train, validation []Task, inf
 	if len(pools) == 0 {
 		return nil, errNoTasks
 	}
-	held, err := newPools(t.arch, validation, t.opt.MetaScale, values, finite)
+	held, err := newPools(t.arch, heldOut, t.opt.MetaScale, values, finite)
+	if err != nil {
+		return nil, err
+	}
+	rounds, err := t.drawValidation(held)
 	if err != nil {
 		return nil, err
 	}
@@ -321,8 +325,8 @@ func (t *trainer) performance(ctx context.Context, train, validation []Task, inf
 			continue
 		}
 		e := math.NaN()
-		if len(held) > 0 && t.opt.ValidationRounds > 0 {
-			if e, err = t.validationError(k, held); err != nil {
+		if len(rounds) > 0 {
+			if e, err = validationError(k, rounds); err != nil {
 				return nil, fmt.Errorf("meta-training, validation after iteration %d: %w", r.iteration, err)
 			}
 			if e < r.bestError {
@@ -340,45 +344,59 @@ func (t *trainer) performance(ctx context.Context, train, validation []Task, inf
 		copy(k.params.Value, r.best)
 		info.Best, info.Error = r.bestAt, &r.bestError
 	}
-	k.gp.reset()
 	return k, nil
 }
 
-// validationError is the mean squared error of the posterior mean on data sets
-// that the weights have not seen.
-func (t *trainer) validationError(k *DeepKernel, pools []pool) (float64, error) {
-	b, y := NewBatch(t.arch), []float64(nil)
-	n := t.opt.Rows
-	mean, std := make([]float64, n), make([]float64, n)
-	values := func(t *Task) [][]float64 { return t.Scores }
-	sum := 0.0
-	for r := range t.opt.ValidationRounds {
-		rng := stream.New("predictor/validate", t.opt.Seed, uint64(r))
-		if err := draw(b, &y, 2*n, pools, values, rng); err != nil {
-			return 0, err
-		}
-		if err := k.conditionAndPredict(mean, std, b, y[:n]); err != nil {
-			return 0, err
-		}
-		for i, m := range mean {
-			d := m - y[n+i]
-			sum += d * d / float64(n*t.opt.ValidationRounds)
-		}
-	}
-	return sum, nil
+// validation is one round: rows that condition the process, and as many others
+// that are predicted.
+type validation struct {
+	rows    *Batch
+	targets []float64
 }
 
-// conditionAndPredict conditions the process on the first rows of b, as many as
-// there are targets, and predicts the others, in one pass of the network.
-func (k *DeepKernel) conditionAndPredict(mean, std []float64, b *Batch, y []float64) error {
-	z := k.features.forward(b, nil)
-	k.gp.reset()
-	if err := k.gp.extend(z.Top(len(y)), y, k.Hyperparameters()); err != nil {
-		return err
+func (t *trainer) drawValidation(pools []pool) ([]validation, error) {
+	if len(pools) == 0 {
+		return nil, nil
 	}
-	rest := nn.Matrix{Rows: z.Rows - len(y), Cols: z.Cols, Stride: z.Stride, Data: z.Data[len(y)*z.Stride:]}
-	k.gp.predict(mean, std, rest, false)
-	return nil
+	out := make([]validation, t.opt.ValidationRounds)
+	for r := range out {
+		v := &out[r]
+		v.rows = NewBatch(t.arch)
+		rng := stream.New("predictor/validate", t.opt.Seed, uint64(r))
+		err := draw(v.rows, &v.targets, 2*t.opt.Rows, pools, func(t *Task) [][]float64 { return t.Scores }, rng)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// validationError is the mean squared error of the posterior mean over all
+// rounds.
+func validationError(k *DeepKernel, rounds []validation) (float64, error) {
+	sum, count := 0.0, 0
+	var mean []float64
+	for _, v := range rounds {
+		n := len(v.targets) / 2
+		z := k.features.forward(v.rows, nil)
+		k.gp.reset()
+		if err := k.gp.extend(z.Top(n), v.targets[:n], k.Hyperparameters()); err != nil {
+			return 0, err
+		}
+		mean = append(mean[:0], v.targets[n:]...)
+		k.gp.predict(mean, nil, nn.Matrix{Rows: n, Cols: z.Cols, Stride: z.Stride, Data: z.Data[n*z.Stride:]}, false)
+		for i, m := range mean {
+			d := m - v.targets[n+i]
+			sum += float64(d * d)
+		}
+		count += n
+	}
+	k.gp.reset()
+	e := sum / float64(count)
+	if !finite(e) {
+		return 0, errNotFinite
+	}
+	return e, nil
 }
 
 // cost trains the cost predictor.

@@ -74,7 +74,11 @@ func TestMetaTrainingLearnsAndKeepsTheBestWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := trainer{arch: a, opt: opt}
-	if e, err := tr.validationError(m.Performance, pools); err != nil || e != best {
+	rounds, err := tr.drawValidation(pools)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := validationError(m.Performance, rounds); err != nil || e != best {
 		t.Errorf("the returned weights have the error %v (%v) instead of %v", e, err, best)
 	}
 }

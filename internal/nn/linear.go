@@ -40,13 +40,13 @@ func (l *Linear) Backward(dx, dy Matrix) {
 	}
 }
 
-// ReLU replaces negative elements of x by 0. Signs of activations are as good
-// as random, so neither pass branches on them.
+// ReLU replaces negative elements of x by 0; NaN stays NaN. Signs of activations
+// are as good as random, so neither pass branches on them.
 func ReLU(x Matrix) {
 	for i := range x.Rows {
 		r := x.Row(i)
 		for j, v := range r {
-			r[j] = max(v, 0)
+			r[j] = (v + math.Abs(v)) / 2
 		}
 	}
 }

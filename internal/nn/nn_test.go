@@ -301,6 +301,24 @@ func TestSoftplusDoesNotOverflow(t *testing.T) {
 	}
 }
 
+func TestFiniteSeesEveryElement(t *testing.T) {
+	for n := range 10 {
+		x := make([]float64, n)
+		if !Finite(x) {
+			t.Errorf("%d zeros are not finite", n)
+		}
+		for i := range x {
+			for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+				x[i] = v
+				if Finite(x) {
+					t.Errorf("%v at %d of %d was overlooked", v, i, n)
+				}
+				x[i] = math.MaxFloat64
+			}
+		}
+	}
+}
+
 func TestWorkspaceAllocatesNothingOnceWarm(t *testing.T) {
 	var w Workspace
 	pass := func() {

@@ -42,7 +42,7 @@ func (a *Adam) Step(value, grad []float64, lr float64) {
 	a.Steps++
 	c1 := 1 - math.Pow(adamBeta1, float64(a.Steps))
 	c2 := math.Sqrt(1 - math.Pow(adamBeta2, float64(a.Steps)))
-	step := lr / c1
+	step, eps := lr/c1*c2, adamEpsilon*c2 // both sides of the fraction times c2
 	if a.Decay != 0 {
 		keep := 1 - lr*a.Decay
 		for i := range value {
@@ -54,7 +54,7 @@ func (a *Adam) Step(value, grad []float64, lr float64) {
 	for i, g := range grad {
 		m[i] = float64(adamBeta1*m[i]) + float64((1-adamBeta1)*g)
 		v[i] = float64(adamBeta2*v[i]) + float64((1-adamBeta2)*g*g)
-		value[i] -= float64(step * m[i] / (math.Sqrt(v[i])/c2 + adamEpsilon))
+		value[i] -= float64(step * m[i] / (math.Sqrt(v[i]) + eps))
 	}
 }
 
