@@ -47,6 +47,17 @@ func Input(err error) error {
 	return &InputError{err}
 }
 
+// Interruptedf formats an error that stands for an interrupt and tells what was
+// kept.
+func Interruptedf(format string, args ...any) error {
+	return interruption(fmt.Sprintf(format, args...))
+}
+
+type interruption string
+
+func (i interruption) Error() string        { return string(i) }
+func (i interruption) Is(target error) bool { return target == context.Canceled }
+
 // ExitCode maps the error of a command to its exit code.
 func ExitCode(err error) int {
 	var input *InputError
@@ -79,9 +90,9 @@ func Main(name string, run func(ctx context.Context, args []string, stdout, stde
 
 // PrintError prints err as one line.
 func PrintError(w io.Writer, name string, err error) {
-	text := strings.Join(strings.Fields(err.Error()), " ")
-	if ExitCode(err) == ExitInterrupted && text == context.Canceled.Error() {
-		text = "interrupted"
+	var told interruption
+	if ExitCode(err) == ExitInterrupted && !errors.As(err, &told) {
+		err = errors.New("interrupted")
 	}
-	fmt.Fprintf(w, "%s: %s\n", name, text)
+	fmt.Fprintf(w, "%s: %s\n", name, strings.Join(strings.Fields(err.Error()), " "))
 }

@@ -24,6 +24,7 @@ func TestExitCodes(t *testing.T) {
 		{context.Canceled, ExitInterrupted},
 		{Input(fmt.Errorf("import: %w", context.Canceled)), ExitInterrupted},
 		{Input(nil), ExitOK},
+		{Interruptedf("interrupted; %d runs kept", 3), ExitInterrupted},
 	} {
 		if got := ExitCode(c.err); got != c.want {
 			t.Errorf("ExitCode(%v) = %d, want %d", c.err, got, c.want)
@@ -35,7 +36,8 @@ func TestErrorsAreOneLine(t *testing.T) {
 	var b bytes.Buffer
 	PrintError(&b, "benchmark", errors.New("first\n  second"))
 	PrintError(&b, "benchmark", context.Canceled)
-	if got, want := b.String(), "benchmark: first second\nbenchmark: interrupted\n"; got != want {
+	PrintError(&b, "benchmark", fmt.Errorf("replay: %w", Interruptedf("interrupted; %d kept", 3)))
+	if got, want := b.String(), "benchmark: first second\nbenchmark: interrupted\nbenchmark: replay: interrupted; 3 kept\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"quicktune/benchmark/replay"
+	"quicktune/benchmark/report"
+	"quicktune/internal/cli"
+	"quicktune/metadataset"
+	"quicktune/metadataset/synthetic"
+)
+
+// saveEvery is how long finished runs may stay unsaved.
+const saveEvery = 30 * time.Second
+
+// compareFlags are the flags of the comparison.
+type compareFlags struct {
+	data     string
+	budget   string
+	methods  string
+	set      []string
+	seeds    int
+	workers  int
+	parallel int
+	datasets string
+	exclude  string
+	clock    string
+	out      string
+	json     bool
+}
+
+func newCompare(stdout, stderr io.Writer) *cobra.Command {
+	var f compareFlags
+	c := &cobra.Command{
+		Use:   "benchmark",
+		Short: "replay learning curves to compare search methods",
+		Long: `Benchmark replays the learning curves of a meta-dataset to search methods under
+a simulated clock and compares what they find within each budget: the mean
+normalised regret and the mean rank over data sets, with bootstrap intervals.
+
+An epoch costs the seconds that were recorded for it. With --clock training,
+nothing else counts, and the same command gives the same traces to the last bit
+on any machine; --clock decision adds the real time of each decision.
+
+With --out, traces, report and figure are kept in a directory. An interrupted
+comparison is continued by the same command.`,
+		Example: `  go run ./benchmark
+  go run ./benchmark --data results/extended --budget 1h,4h,16h --methods random,asha,hyperband --seeds 10
+  go run ./benchmark --data results/extended --methods asha,hyperband --set hyperband.eta=4 --workers 8 --out results/runs/eta4
+  go run ./benchmark --data results/extended --exclude linear-probing --datasets BCT,DOG --json`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runCompare(c.Context(), f, stdout, stderr)
+		},
+	}
+	p := c.Flags()
+	p.StringVar(&f.data, "data", "", "meta-dataset to replay (default: synthetic curves, which prove nothing)")
+	p.StringVar(&f.budget, "budget", "", "budgets of the search, such as 1h,4h,16h (default; epochs such as 500,2000 for data without times)")
+	p.StringVar(&f.methods, "methods", "random,asha,hyperband", "methods to compare, or all; \"benchmark methods\" lists them")
+	p.StringArrayVar(&f.set, "set", nil, "change a setting of a method: METHOD.SETTING=VALUE; may be given several times")
+	p.IntVar(&f.seeds, "seeds", 10, "repetitions of every method on every data set")
+	p.IntVar(&f.workers, "workers", 1, "simulated workers that train at the same time")
+	p.IntVar(&f.parallel, "parallel", 0, "replays that run at the same time; changes no result (default: one for each CPU)")
+	p.StringVar(&f.datasets, "datasets", "", "data sets to replay, such as BCT,DOG (default: all)")
+	p.StringVar(&f.exclude, "exclude", "", "curves that no method may choose: linear-probing, short")
+	p.StringVar(&f.clock, "clock", string(replay.Training), "training, or decision to add the real time of decisions")
+	p.StringVar(&f.out, "out", "", "directory for traces, report and figure")
+	p.BoolVar(&f.json, "json", false, "print JSON for a program to read")
+	return c
+}
+
+func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) error {
+	log := logger(stderr)
+	s, err := openData(f.data, log)
+	if err != nil {
+		return err
+	}
+	x, err := experiment(f, s)
+	if err != nil {
+		return err
+	}
+	from := replay.Provenance{Data: s.Manifest.Hash, Exclude: f.exclude}
+	var out *outDir
+	if f.out != "" {
+		if out, err = claim(f.out, from); err != nil {
+			return err
+		}
+		x.Previous = out.previous
+	}
+	if !f.json {
+		fmt.Fprintln(stdout, summary(s))
+	}
+
+	var bar *cli.Progress
+	finished := slices.Clone(x.Previous)
+	saved := time.Now()
+	x.Progress = func(p replay.Progress) {
+		if bar == nil {
+			bar = cli.NewProgress(stderr, log, "replay", int64(p.Total), false)
+			if p.Taken > 0 {
+				log.Info("continuing", "finished runs", p.Taken, "of", p.Total)
+			}
+		}
+		bar.Set(int64(p.Finished), 0)
+		if p.Last == nil || out == nil {
+			return
+		}
+		finished = append(finished, p.Last)
+		if time.Since(saved) > saveEvery {
+			if err := out.save(finished); err != nil {
+				log.Warn("could not save the runs finished so far", "error", err)
+			}
+			saved = time.Now()
+		}
+	}
+	started := time.Now()
+	traces, err := x.Run(ctx)
+	if bar != nil {
+		bar.Finish()
+	}
+	if err != nil {
+		return keep(err, out, finished)
+	}
+	log.Info("replayed", "runs", len(traces), "in", time.Since(started).Round(time.Millisecond))
+	r, err := report.New(report.Input{
+		Title:   "Comparison of search methods",
+		Data:    reportData(f, s),
+		Methods: x.Methods,
+		Traces:  traces,
+		Budgets: x.Budgets,
+		Workers: x.Workers,
+		Clock:   x.Clock,
+		Command: f.command(),
+	})
+	if err != nil {
+		return err
+	}
+	if out != nil {
+		if err := out.publish(r, x, traces, finished); err != nil {
+			return err
+		}
+	}
+	if f.json {
+		return r.JSON(stdout)
+	}
+	if err := r.Text(stdout); err != nil {
+		return err
+	}
+	if out != nil {
+		fmt.Fprintf(stdout, "\nreport, figure and traces are in %s\n", out.dir)
+	}
+	return nil
+}
+
+// reportData describes the meta-dataset to the report.
+func reportData(f compareFlags, s *metadataset.Store) report.Data {
+	info := describe(s)
+	name := f.data
+	if name == "" {
+		name = "synthetic curves"
+	}
+	return report.Data{
+		Name: filepath.ToSlash(name), Hash: info.Hash,
+		Datasets: info.Counts.Datasets, Curves: info.Counts.Curves, Epochs: info.Counts.Epochs,
+		Time: info.Time, Unit: cli.TimeUnit(info.TimeUnit), Exclude: f.exclude, Notes: info.Notes,
+	}
+}
+
+// command is the command line that makes the same traces again: every flag that
+// changes them.
+func (f compareFlags) command() string {
+	words := []string{"go run ./benchmark"}
+	add := func(flag, value, byDefault string) {
+		if value != byDefault {
+			words = append(words, "--"+flag, value)
+		}
+	}
+	add("data", filepath.ToSlash(f.data), "")
+	add("budget", f.budget, "")
+	add("methods", f.methods, "")
+	for _, s := range f.set {
+		add("set", s, "")
+	}
+	add("seeds", strconv.Itoa(f.seeds), "")
+	add("workers", strconv.Itoa(f.workers), "1")
+	add("datasets", f.datasets, "")
+	add("exclude", f.exclude, "")
+	add("clock", f.clock, string(replay.Training))
+	return strings.Join(words, " ")
+}
+
+// keep saves the finished runs of a comparison that ended early and says so.
+func keep(err error, out *outDir, finished []*replay.Trace) error {
+	if out == nil {
+		return err
+	}
+	if saveErr := out.save(finished); saveErr != nil {
+		return errors.Join(err, saveErr)
+	}
+	if errors.Is(err, context.Canceled) {
+		return cli.Interruptedf("interrupted; %s kept in %s, the same command continues", count(len(finished), "finished run"), out.dir)
+	}
+	return err
+}
+
+// openData opens the meta-dataset in dir, or makes synthetic curves.
+func openData(dir string, log *slog.Logger) (*metadataset.Store, error) {
+	if dir != "" {
+		s, err := metadataset.Open(dir)
+		return s, cli.Input(err)
+	}
+	log.Warn("no --data given: replaying synthetic curves, which show how the command works and are no evidence about any method")
+	tmp, err := os.MkdirTemp("", "quicktune-synthetic-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	dir = filepath.Join(tmp, "store")
+	if err := metadataset.Write(dir, synthetic.Generate(synthetic.Options{})); err != nil {
+		return nil, err
+	}
+	return metadataset.Open(dir)
+}
+
+// experiment builds the grid that the flags ask for.
+func experiment(f compareFlags, s *metadataset.Store) (*replay.Experiment, error) {
+	if f.seeds < 1 {
+		return nil, cli.Inputf("--seeds %d: want at least 1", f.seeds)
+	}
+	if f.workers < 1 {
+		return nil, cli.Inputf("--workers %d: want at least 1", f.workers)
+	}
+	clock, err := replay.ParseClock(f.clock)
+	if err != nil {
+		return nil, cli.Inputf("--clock: %w", err)
+	}
+	budgets, err := budgetsFor(f.budget, s)
+	if err != nil {
+		return nil, err
+	}
+	methods, err := chooseMethods(f.methods, f.set)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := chooseTables(f.datasets, f.exclude, s)
+	if err != nil {
+		return nil, err
+	}
+	x := &replay.Experiment{
+		Tables: tables, Methods: methods, Budgets: budgets,
+		Workers: f.workers, Clock: clock, Parallel: f.parallel,
+	}
+	for seed := range f.seeds {
+		x.Seeds = append(x.Seeds, uint64(seed))
+	}
+	return x, nil
+}
+
+// budgetsFor reads --budget, whose default depends on the unit of time.
+func budgetsFor(list string, s *metadataset.Store) ([]float64, error) {
+	unit := cli.TimeUnit(s.Manifest.TimeUnit)
+	if list == "" {
+		list = "1h,4h,16h"
+		if unit == cli.Epochs {
+			e := s.Manifest.MaxEpochs
+			list = fmt.Sprintf("%d,%d,%d", 2*e, 8*e, 32*e)
+		}
+	}
+	budgets, err := cli.ParseBudgets(list, unit)
+	if err != nil {
+		return nil, cli.Inputf("--budget: %w", err)
+	}
+	return budgets, nil
+}
+
+// chooseTables makes the tables of the data sets in a comma-separated list.
+func chooseTables(list, exclude string, s *metadataset.Store) ([]*replay.Table, error) {
+	keep, err := replay.ParseExclude(exclude, s.Space)
+	if err != nil {
+		return nil, cli.Inputf("--exclude: %w", err)
+	}
+	var chosen []int
+	if list == "" {
+		for d := range s.Datasets {
+			chosen = append(chosen, d)
+		}
+	} else {
+		for name := range strings.SplitSeq(list, ",") {
+			d, ok := s.DatasetIndex(strings.TrimSpace(name))
+			if !ok {
+				var names []string
+				for _, ds := range s.Datasets {
+					names = append(names, ds.Name)
+				}
+				return nil, cli.Inputf("--datasets: no data set %q; there are %s", name, strings.Join(names, ", "))
+			}
+			chosen = append(chosen, d)
+		}
+		slices.Sort(chosen)
+		chosen = slices.Compact(chosen)
+	}
+	var tables []*replay.Table
+	for _, d := range chosen {
+		t, err := replay.FromStore(s, d, keep)
+		if err != nil {
+			return nil, cli.Input(err)
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
+}

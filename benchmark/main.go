@@ -1,0 +1,62 @@
+// Command benchmark replays learning curves to compare search methods.
+//
+// It imports curves into a meta-dataset, verifies and describes it, and replays
+// it to any method under a simulated clock:
+//
+//	go run ./benchmark import --from DIR|ZIP|URL --out results/extended
+//	go run ./benchmark --data results/extended --budget 1h,4h,16h --methods random,asha,hyperband --seeds 10
+//
+// It refuses to train anything: every number comes from curves that were
+// recorded before.
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"quicktune/internal/cli"
+)
+
+func main() { cli.Main("benchmark", run) }
+
+// run executes the command line args.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	root := newCompare(stdout, stderr)
+	root.AddCommand(
+		newImport(stdout, stderr),
+		newVerify(stdout),
+		newInfo(stdout),
+		newMethods(stdout),
+	)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SilenceErrors = true
+	root.SilenceUsage = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return cli.Inputf("%w (%s --help lists the flags)", err, c.CommandPath())
+	})
+	return root.ExecuteContext(ctx)
+}
+
+// arguments wraps cobra's check of positional arguments, so that a wrong one
+// counts as bad input.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error { return cli.Input(check(c, args)) }
+}
+
+// logger writes progress and warnings for people, without the date.
+func logger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
