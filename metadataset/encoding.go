@@ -46,11 +46,14 @@ func decodeHybrid(dst []int32, src []byte, width int) ([]byte, error) {
 			dst = dst[count:]
 			continue
 		}
-		// Groups of eight, the last of which may reach past the end.
-		if count > uint64(len(dst)+7)/8 || uint64(len(src)) < count*uint64(width) {
-			return nil, fmt.Errorf("%w: %d bit-packed groups where %d values are left", errPage, count, len(dst))
+		// Groups of eight. The last ones may be padding: DuckDB always writes
+		// 32 of them.
+		if width > 0 && count > uint64(len(src)/width) {
+			return nil, fmt.Errorf("%w: %d bit-packed groups of %d bytes where %d are left", errPage, count, width, len(src))
 		}
-		n = min(int(count)*8, len(dst))
+		if n = len(dst); count < uint64(n) {
+			n = min(int(count)*8, n)
+		}
 		unpack(dst[:n], src, width)
 		dst, src = dst[n:], src[int(count)*width:]
 	}

@@ -110,6 +110,36 @@ func FuzzDecoders(f *testing.F) {
 	})
 }
 
+func TestHybridRunsAtTheEdges(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		src   []byte
+		width int
+		want  []int32 // nil: an error
+		n     int
+	}{
+		{"one run", []byte{5 << 1, 7}, 3, []int32{7, 7, 7, 7, 7}, 5},
+		{"bits of no width", []byte{1<<1 | 1}, 0, []int32{0, 0, 0}, 3},
+		{"run of no width", []byte{3 << 1}, 0, []int32{0, 0, 0}, 3},
+		{"packed", []byte{1<<1 | 1, 0b10_001_000, 0b1_100_011_0, 0b111_110_10}, 3, []int32{0, 1, 2, 3, 4, 5, 6, 7}, 8},
+		{"padding of the last group", []byte{1<<1 | 1, 0b11}, 1, []int32{1, 1, 0}, 3},
+		{"groups of padding", []byte{3<<1 | 1, 0b11, 0, 0}, 1, []int32{1, 1, 0}, 3},
+		{"no run", nil, 1, nil, 1},
+		{"empty run", []byte{0, 0}, 1, nil, 1},
+		{"run beyond the end", []byte{6 << 1, 1}, 1, nil, 5},
+		{"run without its value", []byte{5 << 1}, 1, nil, 5},
+		{"groups without their bytes", []byte{2<<1 | 1, 0}, 1, nil, 16},
+		{"2^60 groups", []byte{0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20}, 1, nil, 5},
+		{"too wide", []byte{5 << 1, 0, 0, 0, 0, 0}, 33, nil, 5},
+	} {
+		got := make([]int32, c.n)
+		_, err := decodeHybrid(got, c.src, c.width)
+		if (err != nil) != (c.want == nil) || err == nil && !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v with error %v, want %v", c.name, got, err, c.want)
+		}
+	}
+}
+
 // TestDecodersAgreeWithTheLibrary decodes what the Parquet library encodes.
 func TestDecodersAgreeWithTheLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

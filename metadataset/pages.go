@@ -207,7 +207,7 @@ func (s *scanner) group(chunk *format.ColumnChunk, rows int) error {
 		if err != nil {
 			return err
 		}
-		if isDictionary(p.encoding) && !haveDictionary {
+		if p.encoding == format.RLEDictionary && !haveDictionary {
 			return fmt.Errorf("%w: no dictionary", errPage)
 		}
 		if err := s.visit(p); err != nil {
@@ -218,14 +218,9 @@ func (s *scanner) group(chunk *format.ColumnChunk, rows int) error {
 	return nil
 }
 
-func isDictionary(e format.Encoding) bool {
-	return e == format.RLEDictionary || e == format.PlainDictionary
-}
-
 func (s *scanner) readDictionary(h *format.PageHeader, body []byte, codec format.CompressionCodec) error {
 	d := &h.DictionaryPageHeader
-	if !d.Valid || d.V.NumValues < 0 || d.V.NumValues > maxPartRows ||
-		d.V.Encoding != format.Plain && d.V.Encoding != format.PlainDictionary {
+	if !d.Valid || d.V.NumValues < 0 || d.V.NumValues > maxPartRows || d.V.Encoding != format.Plain {
 		return errPage
 	}
 	body, err := s.decompress(body, codec, int(h.UncompressedPageSize))
@@ -385,7 +380,7 @@ func (f *parquetFile) readFloats(column int, dst []float32) (nanRow int, err err
 			if err := decodePlainFloats(values, p.body); err != nil {
 				return err
 			}
-		case isDictionary(p.encoding):
+		case p.encoding == format.RLEDictionary:
 			if ids, err = p.ids(ids, len(dict)); err != nil {
 				return err
 			}
@@ -442,7 +437,7 @@ func (f *parquetFile) readInts(column int, dst []int32) error {
 			return decodeDelta(values, p.body)
 		case p.encoding == format.Plain:
 			return decodePlainInts(values, p.body, 4)
-		case isDictionary(p.encoding):
+		case p.encoding == format.RLEDictionary:
 			if ids, err = p.ids(ids, len(dict)); err != nil {
 				return err
 			}
@@ -483,7 +478,7 @@ func readIndexed[T any](f *parquetFile, column int, kind format.Type, decode fun
 	}, func(p *page) (err error) {
 		c.index = slices.Grow(c.index, p.rows)[:p.row+p.rows]
 		out := c.index[p.row:]
-		if isDictionary(p.encoding) {
+		if p.encoding == format.RLEDictionary {
 			if ids, err = p.ids(ids, size); err != nil {
 				return err
 			}
