@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	gblas "gonum.org/v1/gonum/blas"
+
 	"quicktune/internal/blas"
 	"quicktune/internal/nn"
 )
@@ -81,12 +83,12 @@ func (l *lower) grow(n int) {
 // solve overwrites x with the solution of L Lᵀ x = b given in it, and returns
 // |L⁻¹ b|², which is bᵀ x.
 func (l *lower) solve(x []float64) float64 {
-	blas.SolveLower(false, l.n, 1, l.data, l.step, x, 1)
+	blas.Trsv(gblas.Lower, false, gblas.NonUnit, l.n, l.data, l.step, x)
 	s := 0.0
 	for _, v := range x {
 		s += float64(v * v)
 	}
-	blas.SolveLower(true, l.n, 1, l.data, l.step, x, 1)
+	blas.Trsv(gblas.Lower, true, gblas.NonUnit, l.n, l.data, l.step, x)
 	return s
 }
 

@@ -297,10 +297,24 @@ func (k *DeepKernel) Loss(b *Batch, y []float64, rng *rand.Rand) (float64, error
 		return 0, ErrNotConditioned
 	}
 	z := k.features.forward(b, rng)
-	h := k.Hyperparameters()
 	k.dz.Reset()
 	dz := k.dz.Get(z.Rows, z.Cols)
-	loss, dh, err := k.gp.marginal(dz, z, y, h)
+	loss, err := k.processLoss(dz, z, y)
+	if err != nil {
+		return 0, err
+	}
+	k.features.backward(dz)
+	if !nn.Finite(k.params.Grad) {
+		return 0, errNotFinite
+	}
+	return loss, nil
+}
+
+// processLoss is Loss at given embeddings z. It sets the gradient of the
+// process' parameters, clears that of the network's and, unless dz is the zero
+// Matrix, writes that of z to dz.
+func (k *DeepKernel) processLoss(dz, z nn.Matrix, y []float64) (float64, error) {
+	loss, dh, err := k.gp.marginal(dz, z, y, k.Hyperparameters())
 	if err != nil {
 		return 0, err
 	}
@@ -309,11 +323,14 @@ func (k *DeepKernel) Loss(b *Batch, y []float64, rng *rand.Rand) (float64, error
 	k.rawNoise.Grad[0] = dh.Noise * nn.Sigmoid(k.rawNoise.Value[0])
 	k.rawScale.Grad[0] = dh.OutputScale * nn.Sigmoid(k.rawScale.Value[0])
 	k.rawLength.Grad[0] = dh.LengthScale * nn.Sigmoid(k.rawLength.Value[0])
-	k.features.backward(dz)
-	if !nn.Finite(k.params.Grad) {
-		return 0, errNotFinite
-	}
 	return loss, nil
+}
+
+// process returns the values and gradients of the Gaussian process' parameters,
+// the last four of all.
+func (k *DeepKernel) process() (value, grad []float64) {
+	n := len(k.params.Value) - 4
+	return k.params.Value[n:], k.params.Grad[n:]
 }
 
 // Condition fits the process to rows and targets with the weights as they are.
@@ -454,7 +471,8 @@ func columnMeans(dst []float64, z nn.Matrix) {
 }
 
 // marginal returns the negative log marginal likelihood per row and its
-// derivatives: by the embeddings, in dz, and by the hyperparameters.
+// derivatives: by the embeddings, in dz unless that is the zero Matrix, and by
+// the hyperparameters.
 //
 // With A = K + noise I, r = y - mean, a = A⁻¹ r and G = (A⁻¹ - a aᵀ)/(2n) the
 // loss is (rᵀa + log|A| + n log 2π)/(2n), its derivative by the covariance is
@@ -517,10 +535,13 @@ func (g *gaussianProcess) marginal(dz, z nn.Matrix, y []float64, h Hyperparamete
 		sumWD += 2 * rowWD
 		wr[i] = 0 // a row's distance to itself is 0 whatever moves
 	}
-	mirror(w)
 	dh.OutputScale = sumW / h.OutputScale
 	dh.LengthScale = sumWD / (h.LengthScale * h.LengthScale * h.LengthScale)
 
+	if dz.IsZero() {
+		return loss, dh, nil
+	}
+	mirror(w)
 	f := 2 / (h.LengthScale * h.LengthScale)
 	nn.Gemm(false, false, f, w, x, 0, dz)
 	for i := range n {

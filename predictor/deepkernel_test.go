@@ -236,6 +236,16 @@ func TestFitLowersTheLossAndCanBeCancelled(t *testing.T) {
 		if res.After > res.Before-0.1 || loss > res.After+1e-9 || res.Steps > opt.Steps {
 			t.Errorf("%+v: %+v, then %v", opt, res, loss)
 		}
+		frozen := opt
+		frozen.Freeze, frozen.LearningRate = true, 0.1
+		f := smallKernel(t, a)
+		network := slices.Clone(f.params.Value[:len(f.params.Value)-4])
+		if res, err := f.Fit(context.Background(), b, y, frozen); err != nil || res.After > res.Before-0.1 {
+			t.Errorf("%+v: %+v, %v", frozen, res, err)
+		}
+		if !slices.Equal(network, f.params.Value[:len(network)]) {
+			t.Error("a frozen network changed")
+		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		w := slices.Clone(k.params.Value)

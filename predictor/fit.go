@@ -24,6 +24,9 @@ type FitOptions struct {
 	// LBFGS replaces Adam, the reference's optimiser, by L-BFGS: a step costs
 	// the same, so it reaches a given likelihood sooner.
 	LBFGS bool
+	// Freeze leaves the network as it is and fits the four parameters of the
+	// Gaussian process alone.
+	Freeze bool
 	// Continue keeps Adam's moments of the fit before.
 	Continue bool
 	// Dropout, if not nil, drops channels of the curve network with its
@@ -69,11 +72,24 @@ func (k *DeepKernel) Fit(ctx context.Context, b *Batch, y []float64, opt FitOpti
 	}
 	k.gp.reset()
 	k.before = append(k.before[:0], k.params.Value...)
+	value, grad := k.params.Value, k.params.Grad
+	evaluate := func() (float64, error) { return k.Loss(b, y, opt.Dropout) }
+	if opt.Freeze {
+		value, grad = k.process()
+		z := k.features.forward(b, nil)
+		evaluate = func() (float64, error) {
+			v, err := k.processLoss(nn.Matrix{}, z, y)
+			if err == nil && !nn.Finite(grad) {
+				err = errNotFinite
+			}
+			return v, err
+		}
+	}
 	loss := func() (float64, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		v, err := k.Loss(b, y, opt.Dropout)
+		v, err := evaluate()
 		if err != nil {
 			return 0, err
 		}
@@ -87,7 +103,7 @@ func (k *DeepKernel) Fit(ctx context.Context, b *Batch, y []float64, opt FitOpti
 	var err error
 	if opt.LBFGS {
 		k.lbfgs.Reset()
-		res.After, err = k.lbfgs.Minimize(k.params.Value, k.params.Grad, opt.LearningRate, opt.Steps, loss)
+		res.After, err = k.lbfgs.Minimize(value, grad, opt.LearningRate, opt.Steps, loss)
 		err = errors.Join(err, ctx.Err())
 	} else {
 		if !opt.Continue {
@@ -97,7 +113,7 @@ func (k *DeepKernel) Fit(ctx context.Context, b *Batch, y []float64, opt FitOpti
 			if _, err = loss(); err != nil {
 				break
 			}
-			k.adam.Step(k.params.Value, k.params.Grad, opt.LearningRate)
+			k.adam.Step(value, grad, opt.LearningRate)
 		}
 	}
 	if err == nil && !nn.Finite(k.params.Value) {

@@ -37,6 +37,7 @@ func (a *Adam) Reset() {
 // keep their length from step to step.
 func (a *Adam) Step(value, grad []float64, lr float64) {
 	if len(a.M) != len(value) {
+		a.Steps = 0
 		a.M, a.V = make([]float64, len(value)), make([]float64, len(value))
 	}
 	a.Steps++
