@@ -31,7 +31,7 @@ func (im *importer) compact() (metadataset.Input, error) {
 	if len(perf.datasets) == 0 {
 		return fail(fmt.Errorf("%s: no data set", perf.file))
 	}
-	table, err := im.readTable(tablePath, func(heading string) string { return heading })
+	table, err := im.readTable(tablePath, func(heading string) string { return heading }, "")
 	if err != nil {
 		return fail(err)
 	}

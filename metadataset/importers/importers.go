@@ -161,13 +161,26 @@ func Import(ctx context.Context, from string, opts Options) (metadataset.Input, 
 		return fail(err)
 	}
 	defer src.close()
-	spot, err := locate(src.tree, opts.Format, opts.Version)
+	in, report, err := importTree(ctx, src.tree, &opts)
+	if err != nil {
+		return fail(err)
+	}
+	report.Source, report.SHA256 = src.display, src.sha256
+	return in, report, nil
+}
+
+// importTree imports from an opened source.
+func importTree(ctx context.Context, t *tree, opts *Options) (metadataset.Input, Report, error) {
+	fail := func(err error) (metadataset.Input, Report, error) {
+		return metadataset.Input{}, Report{}, err
+	}
+	spot, err := locate(t, opts.Format, opts.Version)
 	if err != nil {
 		return fail(err)
 	}
 	im := &importer{
-		ctx: ctx, tree: src.tree, spot: spot, opts: &opts,
-		report: Report{Source: src.display, Format: spot.format, SHA256: src.sha256, Version: opts.Version},
+		ctx: ctx, tree: t, spot: spot, opts: opts,
+		report: Report{Format: spot.format, Version: opts.Version},
 	}
 	var in metadataset.Input
 	switch spot.format {

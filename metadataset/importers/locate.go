@@ -116,7 +116,7 @@ func locate(t *tree, format Format, version string) (spot, error) {
 func nothingFound(t *tree, format Format) error {
 	for _, file := range t.files {
 		dir := path.Dir(file)
-		if path.Base(file) == tableFile && t.has(path.Join(dir, descriptorsFile)) {
+		if (format == "" || format == Compact) && path.Base(file) == tableFile && t.has(path.Join(dir, descriptorsFile)) {
 			return fmt.Errorf("%s: configurations without curves: no %s and no %s beside %s", t.label(dir), perfFile, costFile, tableFile)
 		}
 	}

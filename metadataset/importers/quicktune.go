@@ -192,8 +192,8 @@ type configs struct {
 
 // readTable parses a CSV table of encoded configurations. translate gives each
 // heading the spelling of package quicktunetable, or "" to leave the column
-// out.
-func (im *importer) readTable(file string, translate func(string) string) (*configs, error) {
+// out. hint is added to the message on a row that is no configuration.
+func (im *importer) readTable(file string, translate func(string) string, hint string) (*configs, error) {
 	data, err := im.read(file)
 	if err != nil {
 		return nil, err
@@ -252,7 +252,7 @@ func (im *importer) readTable(file string, translate func(string) string) (*conf
 		}
 		c, err := layout.FromRow(n, row)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", label, err)
+			return nil, fmt.Errorf("%s: %w%s", label, err, hint)
 		}
 		out.byRun[id] = c
 		if invalid >= 0 {

@@ -296,11 +296,7 @@ func (im *importer) readArgs(file string) (*configs, error) {
 	if path.Base(file) == argsFile {
 		return im.readArgsJSON(file)
 	}
-	c, err := im.readTable(file, releasedHeading)
-	if err != nil {
-		return nil, fmt.Errorf("%w (a standardised table cannot be imported: use %s or %s)", err, argsFile, argsTables[0])
-	}
-	return c, nil
+	return im.readTable(file, releasedHeading, fmt.Sprintf(" (is the table standardised? use %s or %s)", argsFile, argsTables[0]))
 }
 
 // releasedHeading translates a heading that scikit-learn's OneHotEncoder made,

@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Limits bound what an import reads, so that a hostile or mistaken source
@@ -109,7 +111,7 @@ func newZipTree(name string, z *zip.Reader, limits Limits) (*tree, error) {
 	var total uint64
 	for _, f := range z.File {
 		if err := checkEntry(f, limits); err != nil {
-			return nil, fmt.Errorf("%s: entry %q %w", name, clip(f.Name), err)
+			return nil, fmt.Errorf("%s: entry %q %w", name, f.Name, err)
 		}
 		if total += f.UncompressedSize64; total > uint64(limits.Total) {
 			return nil, fmt.Errorf("%s: unpacks to more than the limit of %s", name, formatBytes(limits.Total))
@@ -118,7 +120,7 @@ func newZipTree(name string, z *zip.Reader, limits Limits) (*tree, error) {
 			continue
 		}
 		if byName[f.Name] != nil {
-			return nil, fmt.Errorf("%s: entry %q occurs twice", name, clip(f.Name))
+			return nil, fmt.Errorf("%s: entry %q occurs twice", name, f.Name)
 		}
 		byName[f.Name] = f
 		if hidden(f.Name) {
@@ -147,7 +149,7 @@ func newZipTree(name string, z *zip.Reader, limits Limits) (*tree, error) {
 func checkEntry(f *zip.File, limits Limits) error {
 	name := strings.TrimSuffix(f.Name, "/")
 	switch {
-	case name == "" || strings.ContainsAny(name, "\\\x00:"):
+	case name == "" || strings.ContainsAny(name, "\\:") || strings.ContainsFunc(name, unicode.IsControl):
 		return errors.New("has a name that is no path: the archive is unsafe")
 	case !fs.ValidPath(name):
 		return errors.New("has a name that leaves the archive: the archive is unsafe")
@@ -217,7 +219,7 @@ func (t *tree) read(ctx context.Context, file string, progress func(n int64)) ([
 		data = data[:len(data)+n]
 		t.total += int64(n)
 		if int64(len(data)) > announced {
-			return fail(fmt.Errorf("holds more than the announced %s: the archive is damaged or the file is being written", formatBytes(announced)))
+			return fail(fmt.Errorf("holds more than the announced %s: is it being written?", formatBytes(announced)))
 		}
 		if t.total > t.limits.Total {
 			return fail(fmt.Errorf("read more than the limit of %s in all", formatBytes(t.limits.Total)))
@@ -225,10 +227,12 @@ func (t *tree) read(ctx context.Context, file string, progress func(n int64)) ([
 		if n > 0 && progress != nil {
 			progress(int64(n))
 		}
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			return data, nil
-		}
-		if err != nil {
+		case errors.Is(err, zip.ErrFormat):
+			return fail(errors.New("holds something else than the archive announces: the archive is damaged"))
+		case err != nil:
 			return fail(err)
 		}
 	}
@@ -267,11 +271,14 @@ func plain(err error) error {
 	return err
 }
 
-// clip shortens a name for a message.
+// clip makes a name fit a message: short and on one line.
 func clip(name string) string {
 	const most = 100
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		name = strconv.Quote(name)
+	}
 	if len(name) > most {
-		return name[:most] + "..."
+		name = strings.ToValidUTF8(name[:most], "") + "..."
 	}
 	return name
 }
