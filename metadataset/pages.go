@@ -25,6 +25,10 @@ const (
 	maxPartRows = 4 << 20
 )
 
+// plainDictionary is what writers of the first version of Parquet, DuckDB
+// among them, call Plain in a dictionary and RLEDictionary in a page of ids.
+const plainDictionary format.Encoding = 2
+
 // A parquetFile is one flat Parquet file in memory, with its footer checked
 // against the file's size.
 type parquetFile struct {
@@ -220,7 +224,8 @@ func (s *scanner) group(chunk *format.ColumnChunk, rows int) error {
 
 func (s *scanner) readDictionary(h *format.PageHeader, body []byte, codec format.CompressionCodec) error {
 	d := &h.DictionaryPageHeader
-	if !d.Valid || d.V.NumValues < 0 || d.V.NumValues > maxPartRows || d.V.Encoding != format.Plain {
+	if !d.Valid || d.V.NumValues < 0 || d.V.NumValues > maxPartRows ||
+		d.V.Encoding != format.Plain && d.V.Encoding != plainDictionary {
 		return errPage
 	}
 	body, err := s.decompress(body, codec, int(h.UncompressedPageSize))
@@ -276,6 +281,9 @@ func (s *scanner) readPage(h *format.PageHeader, body []byte, codec format.Compr
 	}
 	if p.rows <= 0 || p.rows > left {
 		return nil, fmt.Errorf("%w: %d rows where %d are left", errPage, p.rows, left)
+	}
+	if p.encoding == plainDictionary {
+		p.encoding = format.RLEDictionary
 	}
 	p.body, p.values = body, p.rows
 	if s.optional && nulls != 0 {
