@@ -80,8 +80,11 @@ func chooseMethods(list string, settings []string) ([]search.Method, error) {
 		changed[method][setting] = value
 	}
 	var methods []search.Method
-	for _, name := range names {
+	for i, name := range names {
 		name = strings.TrimSpace(name)
+		if slices.Contains(names[:i], name) {
+			return nil, cli.Inputf("--methods: %s is given twice", name)
+		}
 		m, err := baselines.New(name, changed[name])
 		if err != nil {
 			return nil, cli.Input(err)
