@@ -81,7 +81,13 @@ func checkName(name string) error {
 	return checkText(name)
 }
 
+// maxTextBytes keeps pages of text, which hold thousands of them, small.
+const maxTextBytes = 8192
+
 func checkText(text string) error {
+	if len(text) > maxTextBytes {
+		return fmt.Errorf("%q... has %d bytes; at most %d can be stored", text[:40], len(text), maxTextBytes)
+	}
 	if !utf8.ValidString(text) {
 		return fmt.Errorf("%q is not UTF-8", text)
 	}

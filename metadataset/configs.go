@@ -43,6 +43,9 @@ func hyperColumns(sp *space.Space, modelParam string) (columns []hyperColumn, mo
 				return nil, nil, fmt.Errorf("hyperparameter %q has %d choices; at most %d can be stored", h.Name, len(h.Choices), inactiveCode-1)
 			}
 			for j, v := range h.Choices {
+				if err := checkText(v.Text()); err != nil {
+					return nil, nil, fmt.Errorf("hyperparameter %q: %w", h.Name, err)
+				}
 				if v == space.None {
 					c.noneCode = uint16(j)
 				}

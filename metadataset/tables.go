@@ -40,6 +40,7 @@ func writeTable(w io.Writer, rows int, columns []tableColumn, options ...parquet
 		parquet.CreatedBy("quicktune", "1", "metadataset"),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
 		parquet.DataPageVersion(2),
+		parquet.DictionaryMaxBytes(16 << 20),
 	}, options...)...)
 	batch := make([]parquet.Value, 0, 4096)
 	for from := 0; from < rows; from += rowsPerGroup {
@@ -211,7 +212,7 @@ func endColumns(curves []*InputCurve) []tableColumn {
 	return []tableColumn{
 		{"config", countNode, false, rowNumber},
 		{"end", nameNode, false, func(row int) parquet.Value { return text(string(curves[row].End)) }},
-		{"reason", nameNode, true, func(row int) parquet.Value { return textOrNull(curves[row].Reason) }},
+		{"reason", textNode, true, func(row int) parquet.Value { return textOrNull(curves[row].Reason) }},
 		{"epochs", countNode, false, func(row int) parquet.Value { return parquet.Int32Value(int32(curves[row].epochs())) }},
 	}
 }

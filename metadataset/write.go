@@ -61,6 +61,12 @@ func write(dir string, in Input, replace bool) error {
 		return err
 	}
 	m, err := p.writeFiles(t.fresh)
+	if err == nil {
+		// Nothing is published that cannot be read again.
+		if _, found := load(t.fresh); len(found) > 0 {
+			err = fmt.Errorf("the files do not pass their own check: %w", found[0])
+		}
+	}
 	if err == nil && old != nil && old.Hash == m.Hash && len(Verify(dir)) == 0 {
 		return t.discard()
 	}

@@ -34,6 +34,7 @@ func TestWriteRefusesBadInput(t *testing.T) {
 		{"model hyperparameter of numbers", func(in *Input) { in.ModelParam = "lr" }, `model hyperparameter "lr" is real: use a categorical one`},
 		{"meta-feature twice", func(in *Input) { in.MetaFeatures = []string{"skew", "skew"} }, `meta-feature "skew" is named twice`},
 		{"note that is no text", func(in *Input) { in.Notes = []string{"\xff"} }, `generator or notes: "\xff" is not UTF-8`},
+		{"endless reason", func(in *Input) { in.Curves[0].Reason = strings.Repeat("stack trace ", 800) }, `curve "run-100": "stack trace stack trace stack trace stac"... has 9600 bytes; at most 8192 can be stored`},
 		{"data set without name", func(in *Input) { in.Datasets[0].Name = "" }, `data set "": the name is empty`},
 		{"data set twice", func(in *Input) { in.Datasets[1].Name = "flowers" }, `data set "flowers" is given twice`},
 		{"negative descriptor", func(in *Input) { in.Datasets[0].Classes = -1 }, `data set "flowers": classes is -1`},
