@@ -13,6 +13,10 @@ const minHessian = 1e-3
 // epsilon keeps a leaf without second derivatives from dividing by zero.
 const epsilon = 1e-15
 
+// rounding is the part of a score that a gain has to exceed, so that rows of
+// equal gradient are not split on what rounding leaves of a gain of zero.
+const rounding = 1e-12
+
 // A grower grows trees on one binned table.
 //
 // A word holds the sum of gradients of some rows, in fixed point, above their
@@ -288,7 +292,7 @@ func (g *grower) consider(b *branch, rng *rand.Rand) {
 		total := float64(b.word >> g.countBits)
 		gain -= total * total / g.denominator(b)
 	}
-	if !(gain > 0) {
+	if !(gain > rounding*s.score) {
 		g.close(b)
 		return
 	}
