@@ -11,37 +11,52 @@
 package quicktune
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 
 	"quicktune/internal/stream"
 	"quicktune/predictor"
 	"quicktune/search"
+	"quicktune/space"
 )
 
 // Options are the choices of the published method and its ablations. The zero
 // value, with a Model, is the method as the released experiments run it.
 type Options struct {
-	// Model holds the meta-learned predictors (+M). Without one (-M), the
-	// weights start at random and descriptors of the data set are left out.
+	// Model holds the meta-learned predictors (+M). Without one, the method
+	// runs without meta-learning and without costs (-M -C).
 	Model *predictor.Model
-	// Encoder makes inputs from configurations where there is no Model. nil
-	// fits one to the candidates.
-	Encoder *predictor.Encoder
-	// IgnoreCost divides the expected improvement by nothing (-C). The cost
-	// predictor is part of the Model, so -M implies it.
+	// Scratch gives the performance predictor random weights and no
+	// descriptors of the data set (-M). The cost predictor of the Model stays:
+	// the released method never trains it during a search.
+	Scratch bool
+	// IgnoreCost divides the expected improvement by nothing (-C).
 	IgnoreCost bool
-	// WholeCurves trains every chosen configuration to its last epoch (-G).
+	// WholeCurves trains every chosen configuration to its last epoch and
+	// learns from last epochs only (-G).
 	WholeCurves bool
 	// Freeze keeps the weights of the feature extractor as they were
-	// meta-learned and only conditions the Gaussian process on the history.
+	// meta-learned and fits the four parameters of the Gaussian process alone.
 	Freeze bool
+
+	// Models names the pretrained models to choose from; empty means all.
+	Models []string
+	// HubSize, if not 0, draws that many of them at random.
+	HubSize int
 	// Initial lists the candidates to train first, in order, for one epoch
 	// each. Empty: one candidate at random.
 	Initial []int
 
+	// MetaScale divides the descriptors for the performance predictor. The
+	// default is predictor.MetaScaleSearch, a defect of the public
+	// implementation; Model.Info.MetaScale is what the weights were trained
+	// with.
+	MetaScale float64
 	// InitialFits is the number of fits that restart from the meta-learned
 	// weights; default 10.
 	InitialFits int
@@ -50,11 +65,18 @@ type Options struct {
 	RestartSteps, RefineSteps int
 	// LearningRate is Adam's; default 1e-4.
 	LearningRate float64
-	// MaxRows bounds the epochs that the Gaussian process is conditioned on;
-	// the latest are kept. The reference knows no bound, and no search of more
-	// than some hundred epochs either: its decisions take longer than its
-	// epochs by then. Default 400.
-	MaxRows int
+
+	// The public implementation fits to all epochs after every epoch, so that
+	// a search takes time in proportion to the fourth power of its epochs: its
+	// decisions last longer than cheap epochs do. These bound that. Up to
+	// ExactRows epochs every fit is as published. Beyond, the Gaussian process
+	// is conditioned on each new epoch, but its weights are refitted only when
+	// its rows have grown by the fraction RefitGrowth, and then to the latest
+	// MaxRows epochs. Defaults 150, 0.1 and 300. math.MaxInt for ExactRows
+	// and MaxRows gives the published schedule at any length.
+	ExactRows   int
+	RefitGrowth float64
+	MaxRows     int
 }
 
 // The constants of the public implementation.
@@ -63,7 +85,9 @@ const (
 	defaultRestartSteps = 1000
 	defaultRefineSteps  = 50
 	defaultLearningRate = 1e-4
-	defaultMaxRows      = 400
+	defaultExactRows    = 150
+	defaultRefitGrowth  = 0.1
+	defaultMaxRows      = 300
 	// stagnation times the longest curve is the number of epochs without a new
 	// best after which the next fit restarts.
 	stagnation = 1.2
@@ -72,22 +96,31 @@ const (
 )
 
 func (o Options) withDefaults() Options {
-	if o.InitialFits == 0 {
-		o.InitialFits = defaultInitialFits
-	}
-	if o.RestartSteps == 0 {
-		o.RestartSteps = defaultRestartSteps
-	}
-	if o.RefineSteps == 0 {
-		o.RefineSteps = defaultRefineSteps
-	}
-	if o.LearningRate == 0 {
-		o.LearningRate = defaultLearningRate
-	}
-	if o.MaxRows == 0 {
-		o.MaxRows = defaultMaxRows
-	}
+	o.MetaScale = cmp.Or(o.MetaScale, predictor.MetaScaleSearch)
+	o.InitialFits = cmp.Or(o.InitialFits, defaultInitialFits)
+	o.RestartSteps = cmp.Or(o.RestartSteps, defaultRestartSteps)
+	o.RefineSteps = cmp.Or(o.RefineSteps, defaultRefineSteps)
+	o.LearningRate = cmp.Or(o.LearningRate, defaultLearningRate)
+	o.ExactRows = cmp.Or(o.ExactRows, defaultExactRows)
+	o.RefitGrowth = cmp.Or(o.RefitGrowth, defaultRefitGrowth)
+	o.MaxRows = cmp.Or(o.MaxRows, defaultMaxRows)
+	o.IgnoreCost = o.IgnoreCost || o.Model == nil
+	o.Scratch = o.Scratch || o.Model == nil
 	return o
+}
+
+func (o Options) validate() error {
+	switch {
+	case !(o.MetaScale > 0) || math.IsInf(o.MetaScale, 0) || !(o.LearningRate > 0) || math.IsInf(o.LearningRate, 0):
+		return fmt.Errorf("scale of descriptors %v and learning rate %v; both must be positive", o.MetaScale, o.LearningRate)
+	case o.InitialFits < 0 || o.RestartSteps < 0 || o.RefineSteps < 0:
+		return fmt.Errorf("%d initial fits, %d and %d steps; none may be negative", o.InitialFits, o.RestartSteps, o.RefineSteps)
+	case o.ExactRows < 0 || o.MaxRows < 2 || !(o.RefitGrowth >= 0):
+		return fmt.Errorf("exact up to %d rows, at most %d rows, refits by growth of %v; want at least 0, 2 and 0", o.ExactRows, o.MaxRows, o.RefitGrowth)
+	case o.HubSize < 0:
+		return fmt.Errorf("a hub of %d models; want at least 1, or 0 for all", o.HubSize)
+	}
+	return nil
 }
 
 // Optimizer is one search. It implements search.Optimizer.
@@ -95,34 +128,34 @@ type Optimizer struct {
 	opt     Options
 	problem search.Problem
 	rng     *rand.Rand
-	arch    predictor.Architecture
 	inputs  [][]float64 // encoded candidates
+	hub     []int       // candidates of the hub
 	meta    []float64   // descriptors, scaled for the performance predictor
 	metaC   []float64   // descriptors, scaled for the cost predictor
 
-	start    *predictor.DeepKernel // weights that a restart returns to
-	surface  *predictor.DeepKernel // the performance predictor in use
-	cost     *predictor.Cost
+	start   *predictor.DeepKernel // weights that a restart returns to
+	surface *predictor.DeepKernel // the performance predictor in use
+	cost    *predictor.Cost       // nil if costs are ignored
+
 	curves   []curve
 	history  []observation
+	learned  int       // epochs of the history that surface has seen
+	fitted   int       // rows of the last fit
+	fits     int       // made so far
 	bestAt   []float64 // best score at exactly that many epochs, NaN if none
 	best     float64
 	stale    int  // epochs since the best score
 	revived  bool // restarted since then
-	fits     int
-	changed  bool // history grew since the last fit
-	initials int  // candidates of the initial design that were proposed
+	initials int  // candidates of the initial design that were looked at
 	trials   int  // started
 	busy     int  // outstanding proposals
 
-	pool    []int // candidates that can be trained further
-	rows    *predictor.Batch
-	targets []float64
-	queries *predictor.Batch
-	mean    []float64
-	std     []float64
-	costs   *predictor.Batch
-	seconds []float64
+	// Memory that rounds share.
+	pool               []int // candidates that can be trained further
+	rows               *predictor.Batch
+	targets            []float64
+	queries, costs     *predictor.Batch
+	mean, std, seconds []float64
 }
 
 // curve is what is known of one candidate.
@@ -133,123 +166,186 @@ type curve struct {
 	over   bool
 }
 
-// observation is one finished epoch.
+// observation is one finished epoch that gave a score.
 type observation struct{ candidate, epoch int }
 
-// New returns an optimiser for p. It works on candidates of the search space
-// of Quick-Tune, or of any space that o.Model was trained on.
+// New returns an optimiser for p, whose candidates must be configurations of
+// space.QuickTune.
 func New(p search.Problem, o Options) (*Optimizer, error) {
 	o = o.withDefaults()
-	q := &Optimizer{
-		opt: o, problem: p, rng: stream.New("quicktune", p.Seed),
-		curves: make([]curve, len(p.Candidates)),
-		bestAt: make([]float64, p.MaxEpochs+1),
-		best:   math.Inf(-1),
-	}
-	for i := range q.curves {
-		q.curves[i].trial = -1
-	}
-	for i := range q.bestAt {
-		q.bestAt[i] = math.NaN()
-	}
-	if err := q.prepare(); err != nil {
+	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("quicktune: %w", err)
 	}
 	n := len(p.Candidates)
-	q.rows, q.queries, q.costs = predictor.NewBatch(q.arch), predictor.NewBatch(q.arch), predictor.NewBatch(q.arch)
-	q.mean, q.std, q.seconds = make([]float64, n), make([]float64, n), make([]float64, n)
+	q := &Optimizer{
+		opt: o, problem: p, rng: stream.New("quicktune", p.Seed),
+		curves: make([]curve, n), bestAt: make([]float64, p.MaxEpochs+1), best: math.Inf(-1),
+		mean: make([]float64, n), std: make([]float64, n), seconds: make([]float64, n),
+	}
+	for c := range q.curves {
+		q.curves[c].trial = -1
+	}
+	for e := range q.bestAt {
+		q.bestAt[e] = math.NaN()
+	}
+	err := q.loadPredictors()
+	if err == nil {
+		err = q.encode()
+	}
+	if err == nil {
+		err = q.chooseHub()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("quicktune: %w", err)
+	}
 	return q, nil
 }
 
-// prepare sets up the predictors and encodes the candidates.
-func (q *Optimizer) prepare() error {
-	encoder := q.opt.Encoder
-	if m := q.opt.Model; m != nil {
-		q.arch = m.Performance.Architecture()
-		q.start = m.Performance.Clone()
-		q.cost = m.Cost.Clone()
-		encoder = m.Info.Encoder
-		descriptors := Descriptors(q.problem.Task)
-		q.meta = predictor.ScaleMeta(descriptors, predictor.MetaScaleSearch)
-		q.metaC = predictor.ScaleMeta(descriptors, m.Info.CostMetaScale)
-	} else {
-		q.arch = predictor.Reference()
-		q.arch.Meta = 0
+// loadPredictors takes the predictors of the model, or makes one with random
+// weights, and scales the descriptors of the data set for them.
+func (q *Optimizer) loadPredictors() error {
+	m, d := q.opt.Model, descriptors(q.problem.Task)
+	arch := predictor.Reference()
+	if m != nil {
+		arch = m.Performance.Architecture()
+	}
+	if q.opt.Scratch {
+		arch.Meta = 0
 		var err error
-		if q.start, err = predictor.NewDeepKernel(q.arch, stream.New("quicktune/weights", q.problem.Seed)); err != nil {
+		if q.start, err = predictor.NewDeepKernel(arch, stream.New("quicktune/weights", q.problem.Seed)); err != nil {
 			return err
 		}
-		q.opt.IgnoreCost = true
+	} else {
+		q.start = m.Performance.Clone()
+		q.meta = predictor.ScaleMeta(d, q.opt.MetaScale)
 	}
-	if q.problem.MaxEpochs > q.arch.MaxEpochs {
-		return fmt.Errorf("curves of up to %d epochs, but the predictor knows %d", q.problem.MaxEpochs, q.arch.MaxEpochs)
+	if err := suits(q.start.Architecture(), q.problem.MaxEpochs); err != nil {
+		return err
+	}
+	q.surface = q.start.Clone()
+	q.rows, q.queries = predictor.NewBatch(arch), predictor.NewBatch(arch)
+	if !q.opt.IgnoreCost {
+		q.cost = m.Cost.Clone()
+		q.costs = predictor.NewBatch(q.cost.Architecture())
+		q.metaC = predictor.ScaleMeta(d, cmp.Or(m.Info.CostMetaScale, predictor.MetaScaleSearch))
+		return suits(q.cost.Architecture(), q.problem.MaxEpochs)
+	}
+	return nil
+}
+
+// suits reports why a predictor cannot be used.
+func suits(a predictor.Architecture, maxEpochs int) error {
+	switch {
+	case a.MaxEpochs < maxEpochs:
+		return fmt.Errorf("curves of up to %d epochs, but the predictor knows %d", maxEpochs, a.MaxEpochs)
+	case a.Config() != predictor.ReferenceInputs:
+		return fmt.Errorf("a predictor of %d columns; configurations are encoded in %d", a.Config(), predictor.ReferenceInputs)
+	case a.Meta != 0 && a.Meta != len(descriptors(search.Task{})):
+		return fmt.Errorf("a predictor of %d descriptors of the data set; the method has %d", a.Meta, len(descriptors(search.Task{})))
+	}
+	return nil
+}
+
+// descriptors are the four meta-features of the published method: training
+// samples, classes, pixels, channels.
+func descriptors(t search.Task) []float64 {
+	return []float64{float64(t.TrainSamples), float64(t.Classes), float64(t.Pixels), float64(t.Channels)}
+}
+
+// encode makes inputs of the candidates, standardised as in meta-training or,
+// without it, by the candidates themselves.
+func (q *Optimizer) encode() error {
+	if len(q.problem.Candidates) == 0 {
+		return nil
+	}
+	var encoder *predictor.Encoder
+	if q.opt.Model != nil {
+		encoder = q.opt.Model.Info.Encoder
 	}
 	if encoder == nil {
 		var err error
-		if encoder, err = predictor.NewEncoder(q.problem.Candidates, predictor.EncoderOptions{}); err != nil {
+		if encoder, err = predictor.NewEncoder(q.problem.Candidates); err != nil {
 			return err
 		}
 	}
 	q.inputs = make([][]float64, len(q.problem.Candidates))
-	for i, c := range q.problem.Candidates {
+	for c, config := range q.problem.Candidates {
 		var err error
-		if q.inputs[i], err = encoder.Encode(nil, c); err != nil {
-			return fmt.Errorf("candidate %d: %w", i, err)
+		if q.inputs[c], err = encoder.Encode(nil, config); err != nil {
+			return fmt.Errorf("candidate %d: %w", c, err)
 		}
 	}
-	q.surface = q.start.Clone()
 	return nil
 }
 
-// Descriptors are the four meta-features of the published method: training
-// samples, classes, pixels, channels.
-func Descriptors(t search.Task) []float64 {
-	return []float64{float64(t.TrainSamples), float64(t.Classes), float64(t.Pixels), float64(t.Channels)}
+// chooseHub lists the candidates whose pretrained model may be chosen.
+func (q *Optimizer) chooseHub() error {
+	model := space.QuickTune().Index("model")
+	var names []string // of the candidates' models that are allowed
+	for _, config := range q.problem.Candidates {
+		name := config[model].Text()
+		if !slices.Contains(names, name) && (len(q.opt.Models) == 0 || slices.Contains(q.opt.Models, name)) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 && len(q.problem.Candidates) > 0 {
+		return fmt.Errorf("no candidate has one of the models %q", q.opt.Models)
+	}
+	slices.Sort(names)
+	if n := q.opt.HubSize; n > 0 && n < len(names) {
+		rng := stream.New("quicktune/hub", q.problem.Seed)
+		rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		names = names[:n]
+	}
+	for c, config := range q.problem.Candidates {
+		if slices.Contains(names, config[model].Text()) {
+			q.hub = append(q.hub, c)
+		}
+	}
+	return nil
 }
 
-// Ask is one round of Algorithm 1: refit the predictors to the history, choose
+// Ask is one round of Algorithm 1: refit the predictor to the history, choose
 // the candidate with the largest expected improvement at its next epoch per
 // second, train it for one more epoch.
 func (q *Optimizer) Ask() (search.Proposal, search.Status) {
-	if len(q.history) == 0 || q.initials < len(q.opt.Initial) {
-		return q.propose(q.initial())
+	if c, ok := q.initial(); ok {
+		return q.propose(c), search.Ready
 	}
 	q.open()
-	if len(q.pool) == 0 {
-		return search.Proposal{}, q.nothing()
+	switch {
+	case len(q.pool) > 0:
+		q.learn()
+		return q.propose(q.choose()), search.Ready
+	case q.busy > 0:
+		return search.Proposal{}, search.Wait
 	}
-	q.fit()
-	return q.propose(q.choose())
+	return search.Proposal{}, search.Done
 }
 
-func (q *Optimizer) nothing() search.Status {
-	if q.busy > 0 {
-		return search.Wait
-	}
-	return search.Done
-}
-
-// initial is the next candidate of the initial design or, where that is used up
-// and nothing is known yet, a random one that has not been tried; -1 if there
-// is none.
-func (q *Optimizer) initial() int {
+// initial is the next candidate of the initial design or, where there is none
+// and nothing is known yet, a random one that has not been tried.
+func (q *Optimizer) initial() (c int, ok bool) {
 	for q.initials < len(q.opt.Initial) {
 		c := q.opt.Initial[q.initials]
 		q.initials++
-		if c >= 0 && c < len(q.curves) && q.curves[c].trial < 0 {
-			return c
+		if slices.Contains(q.hub, c) && q.curves[c].trial < 0 {
+			return c, true
 		}
 	}
+	if len(q.history) > 0 {
+		return 0, false
+	}
 	q.pool = q.pool[:0]
-	for c := range q.curves {
+	for _, c := range q.hub {
 		if q.curves[c].trial < 0 {
 			q.pool = append(q.pool, c)
 		}
 	}
 	if len(q.pool) == 0 {
-		return -1
+		return 0, false
 	}
-	return q.pool[q.rng.IntN(len(q.pool))]
+	return q.pool[q.rng.IntN(len(q.pool))], true
 }
 
 // open collects the candidates that can be trained further. As in the public
@@ -261,17 +357,14 @@ func (q *Optimizer) open() {
 		last = q.problem.MaxEpochs
 	}
 	q.pool = q.pool[:0]
-	for c := range q.curves {
+	for _, c := range q.hub {
 		if k := &q.curves[c]; !k.busy && !k.over && len(k.scores) < last {
 			q.pool = append(q.pool, c)
 		}
 	}
 }
 
-func (q *Optimizer) propose(c int) (search.Proposal, search.Status) {
-	if c < 0 {
-		return search.Proposal{}, q.nothing()
-	}
+func (q *Optimizer) propose(c int) search.Proposal {
 	k := &q.curves[c]
 	if k.trial < 0 {
 		k.trial = q.trials
@@ -279,7 +372,7 @@ func (q *Optimizer) propose(c int) (search.Proposal, search.Status) {
 	}
 	k.busy = true
 	q.busy++
-	return search.Proposal{Trial: k.trial, Candidate: c, Epoch: q.next(c)}, search.Ready
+	return search.Proposal{Trial: k.trial, Candidate: c, Epoch: q.next(c)}
 }
 
 // next is the epoch tau(x) that a candidate would be trained to.
@@ -294,25 +387,30 @@ func (q *Optimizer) next(c int) int {
 func (q *Optimizer) Tell(r search.Report) {
 	k := &q.curves[r.Candidate]
 	if r.Epoch > len(k.scores) {
-		q.observe(k, r)
-	}
-	if r.End != search.NotEnded {
-		k.over = true
+		k.scores = append(k.scores, r.Score)
+		q.improve(r)
+		if !q.opt.WholeCurves && finite(r.Score) {
+			q.history = append(q.history, observation{r.Candidate, r.Epoch})
+		}
 	}
 	if r.Proposed {
 		k.busy = false
 		q.busy--
+		if e := len(k.scores); q.opt.WholeCurves && e > 0 && finite(k.scores[e-1]) {
+			q.history = append(q.history, observation{r.Candidate, e})
+		}
+	}
+	if r.End != search.NotEnded {
+		k.over = true
 	}
 }
 
-func (q *Optimizer) observe(k *curve, r search.Report) {
-	k.scores = append(k.scores, r.Score)
+// improve keeps the best scores and counts the epochs without a better one.
+func (q *Optimizer) improve(r search.Report) {
 	q.stale++
-	if math.IsNaN(r.Score) || math.IsInf(r.Score, 0) {
+	if !finite(r.Score) {
 		return
 	}
-	q.history = append(q.history, observation{r.Candidate, r.Epoch})
-	q.changed = true
 	if at := &q.bestAt[r.Epoch]; math.IsNaN(*at) || r.Score > *at {
 		*at = r.Score
 	}
@@ -321,54 +419,72 @@ func (q *Optimizer) observe(k *curve, r search.Report) {
 	}
 }
 
-// fit refits the performance predictor to the history: line 3 of Algorithm 1.
-// A fit that fails numerically leaves the weights as they were.
-func (q *Optimizer) fit() {
-	if !q.changed {
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// learn takes the new epochs of the history in, by a fit where one is due and
+// by conditioning where not: line 3 of Algorithm 1. If the numbers lead to no
+// process at all, the weights return to their start and the next choice is
+// random.
+func (q *Optimizer) learn() {
+	n := len(q.history)
+	if n == q.learned {
 		return
 	}
-	q.changed = false
-	q.collect()
-	if q.rows.Len() >= 2 && !q.opt.Freeze {
-		stagnates := float64(q.stale) >= stagnation*float64(q.problem.MaxEpochs) && !q.revived
-		o := predictor.FitOptions{Steps: q.opt.RefineSteps, LearningRate: q.opt.LearningRate}
-		if q.fits < q.opt.InitialFits || stagnates {
-			q.surface.CopyWeights(q.start)
-			q.revived = stagnates
-			o.Steps = q.opt.RestartSteps
+	var err error
+	if q.due() {
+		q.collect(q.history[max(0, n-q.opt.MaxRows):])
+		if q.rows.Len() > 1 {
+			err = q.fit()
 		}
-		q.fits++
-		if _, err := q.surface.Fit(context.Background(), q.rows, q.targets, o); err != nil {
-			q.surface.CopyWeights(q.start)
+		if err == nil {
+			err = q.surface.Condition(q.rows, q.targets)
 		}
+		q.fitted = q.rows.Len()
+	} else {
+		q.collect(q.history[q.learned:])
+		err = q.surface.Extend(q.rows, q.targets)
 	}
-	if err := q.surface.Condition(q.rows, q.targets); err != nil {
-		q.surface.CopyWeights(q.start) // conditioned on nothing: choose at random
+	q.learned = n
+	if err != nil {
+		q.surface.CopyWeights(q.start)
 	}
 }
 
-// collect makes a row of every epoch in the history, the latest MaxRows of them.
-// Without partial curves, the last epoch of each curve is its only row.
-func (q *Optimizer) collect() {
+// due says whether the weights are fitted again.
+func (q *Optimizer) due() bool {
+	observed := q.surface.Observed()
+	rows := observed + len(q.history) - q.learned
+	return observed == 0 || len(q.history) <= q.opt.ExactRows || q.fits < q.opt.InitialFits ||
+		float64(rows) >= float64(q.fitted)*(1+q.opt.RefitGrowth)
+}
+
+// fit starts from the meta-learned weights at first and when the search
+// stagnates, else from those of the fit before.
+func (q *Optimizer) fit() error {
+	o := predictor.FitOptions{Steps: q.opt.RefineSteps, LearningRate: q.opt.LearningRate, Freeze: q.opt.Freeze}
+	stagnates := float64(q.stale) >= stagnation*float64(q.problem.MaxEpochs) && !q.revived
+	if q.fits < q.opt.InitialFits || stagnates {
+		q.surface.CopyWeights(q.start)
+		q.revived = stagnates
+		o.Steps = q.opt.RestartSteps
+	}
+	q.fits++
+	_, err := q.surface.Fit(context.Background(), q.rows, q.targets, o)
+	return err
+}
+
+// collect makes a row of each of the given epochs.
+func (q *Optimizer) collect(known []observation) {
 	q.rows.Reset()
 	q.targets = q.targets[:0]
-	known := q.history
-	if q.opt.WholeCurves {
-		known = nil
-		for _, o := range q.history {
-			if o.epoch == len(q.curves[o.candidate].scores) {
-				known = append(known, o)
-			}
-		}
-	}
-	for _, o := range known[max(0, len(known)-q.opt.MaxRows):] {
+	for _, o := range known {
 		q.append(q.rows, q.meta, o.candidate, o.epoch)
 		q.targets = append(q.targets, q.curves[o.candidate].scores[o.epoch-1])
 	}
 }
 
-// append adds the row of a candidate's epoch to a batch. Its numbers were
-// checked when the candidate was encoded.
+// append adds the row of a candidate's epoch to a batch. Nothing in it can be
+// wrong: candidates and predictors were checked when the search began.
 func (q *Optimizer) append(b *predictor.Batch, meta []float64, candidate, epoch int) {
 	row := predictor.Row{Config: q.inputs[candidate], Meta: meta, Epoch: epoch}
 	if !q.opt.WholeCurves {
@@ -380,41 +496,51 @@ func (q *Optimizer) append(b *predictor.Batch, meta []float64, candidate, epoch 
 }
 
 // choose maximises the acquisition over the pool: lines 4 and 5 of Algorithm 1.
-// The first of equals wins.
+// The first of equals wins. Where the predictors have no answer, the choice is
+// random.
 func (q *Optimizer) choose() int {
 	n := len(q.pool)
-	q.queries.Reset()
-	q.costs.Reset()
-	for _, c := range q.pool {
-		q.append(q.queries, q.meta, c, q.next(c))
-		if !q.opt.IgnoreCost {
-			q.append(q.costs, q.metaC, c, len(q.curves[c].scores)+1)
-		}
-	}
 	mean, std, seconds := q.mean[:n], q.std[:n], q.seconds[:n]
-	if err := q.surface.Predict(mean, std, q.queries, true); err != nil {
+	if q.predict(mean, std, seconds) != nil {
 		return q.pool[q.rng.IntN(n)]
 	}
-	if !q.opt.IgnoreCost {
-		if err := q.cost.Predict(seconds, q.costs); err != nil {
-			return q.pool[q.rng.IntN(n)]
-		}
-	}
-	choice, most := -1, math.Inf(-1)
+	choice, most := q.pool[0], math.Inf(-1)
 	for i, c := range q.pool {
 		value := ExpectedImprovement(mean[i], std[i], q.target(q.next(c)))
-		if !q.opt.IgnoreCost {
-			s := seconds[i]
-			if s == 0 {
-				s = zeroCost * predictor.CostUnit
-			}
-			value /= s * float64(q.next(c)-len(q.curves[c].scores))
+		if q.cost != nil {
+			value /= seconds[i]
 		}
 		if value > most {
 			choice, most = c, value
 		}
 	}
 	return choice
+}
+
+// predict gives the posterior score of the candidates in the pool at their next
+// epochs and the seconds that it takes to get there.
+func (q *Optimizer) predict(mean, std, seconds []float64) error {
+	q.queries.Reset()
+	for _, c := range q.pool {
+		q.append(q.queries, q.meta, c, q.next(c))
+	}
+	if err := q.surface.Predict(mean, std, q.queries, true); err != nil || q.cost == nil {
+		return err
+	}
+	q.costs.Reset()
+	for _, c := range q.pool {
+		q.append(q.costs, q.metaC, c, len(q.curves[c].scores)+1)
+	}
+	if err := q.cost.Predict(seconds, q.costs); err != nil {
+		return err
+	}
+	for i, c := range q.pool {
+		if seconds[i] == 0 {
+			seconds[i] = zeroCost * predictor.CostUnit
+		}
+		seconds[i] *= float64(q.next(c) - len(q.curves[c].scores))
+	}
+	return nil
 }
 
 // target is the score to improve on at an epoch: the best that any candidate had
@@ -437,4 +563,74 @@ func ExpectedImprovement(mean, std, target float64) float64 {
 	density := math.Exp(-z*z/2) / math.Sqrt(2*math.Pi)
 	below := math.Erfc(-z/math.Sqrt2) / 2
 	return max((mean-target)*below+std*density, 0)
+}
+
+// ReferenceMethod is the published method with the choices of the public
+// implementation, its defects included, as an entry of the table of methods.
+// Models returns the model that may be used on a data set, meta-trained without
+// it; o.Model is not used. What o switches off is appended to the name:
+// "quicktune-reference:-M-C". With both M and C off, models may be nil.
+func ReferenceMethod(models func(dataset string) *predictor.Model, o Options) search.Method {
+	suffix, details := "", ""
+	for _, part := range []struct {
+		letter string
+		off    bool
+	}{{"M", o.Scratch}, {"C", o.IgnoreCost}, {"G", o.WholeCurves}} {
+		if part.off {
+			suffix += "-" + part.letter
+			details += " -" + part.letter
+		} else {
+			details += " +" + part.letter
+		}
+	}
+	name, title := "quicktune-reference", "Quick-Tune (published)"
+	if suffix != "" {
+		name += ":" + suffix
+		title += details
+	}
+	needsModel := !o.Scratch || !o.IgnoreCost
+	return search.Method{
+		Name: name, Title: title,
+		Source:  "Arango et al., Quick-Tune, ICLR 2024, Algorithm 1, and its public implementation",
+		Details: strings.TrimSpace(details) + o.changes(),
+		Uses:    search.Uses{Fidelity: !o.WholeCurves, Cost: !o.IgnoreCost, MetaData: needsModel},
+		New: func(p search.Problem) (search.Optimizer, error) {
+			o := o
+			o.Model = nil
+			if needsModel {
+				if models != nil {
+					o.Model = models(p.Task.Name)
+				}
+				if o.Model == nil {
+					return nil, fmt.Errorf("quicktune: no model was meta-trained for data set %q", p.Task.Name)
+				}
+			}
+			return New(p, o)
+		},
+	}
+}
+
+// changes lists the options that differ from the published ones, beyond the
+// ablations.
+func (o Options) changes() string {
+	var b strings.Builder
+	o, d := o.withDefaults(), Options{}.withDefaults()
+	add := func(name string, value, usual any) {
+		if value != usual {
+			fmt.Fprintf(&b, ", %s=%v", name, value)
+		}
+	}
+	add("freeze", o.Freeze, false)
+	add("models", strings.Join(o.Models, "|"), "")
+	add("hub", o.HubSize, 0)
+	add("initial", len(o.Initial), 0)
+	add("meta-scale", o.MetaScale, d.MetaScale)
+	add("initial-fits", o.InitialFits, d.InitialFits)
+	add("restart-steps", o.RestartSteps, d.RestartSteps)
+	add("refine-steps", o.RefineSteps, d.RefineSteps)
+	add("learning-rate", o.LearningRate, d.LearningRate)
+	add("exact-rows", o.ExactRows, d.ExactRows)
+	add("refit-growth", o.RefitGrowth, d.RefitGrowth)
+	add("max-rows", o.MaxRows, d.MaxRows)
+	return b.String()
 }
