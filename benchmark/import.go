@@ -35,7 +35,7 @@ An interrupted download is continued by the same command. A meta-dataset that
 holds something else is replaced only with --replace.`,
 		Example: `  go run ./benchmark import --from ../shared/data/quicktune/extended --out results/extended
   go run ./benchmark import --from extended.zip --out results/extended --sha256 SUM`,
-		Args: arguments(cobra.NoArgs),
+		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if from == "" || out == "" {
 				return cli.Inputf("import needs --from PATH|URL and --out DIR")

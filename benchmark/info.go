@@ -23,7 +23,7 @@ func newVerify(stdout io.Writer) *cobra.Command {
 		Long: `Verify reads a meta-dataset completely and prints each problem that it finds on
 a line of its own, with file, row and reason. It exits with 2 if there is one.`,
 		Example: "  go run ./benchmark verify results/extended",
-		Args:    arguments(cobra.ExactArgs(1)),
+		Args:    cli.Arguments(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			problems := metadataset.Verify(args[0])
 			for _, p := range problems {
@@ -74,7 +74,7 @@ func newInfo(stdout io.Writer) *cobra.Command {
 		Use:     "info DIR",
 		Short:   "describe a meta-dataset and each of its data sets",
 		Example: "  go run ./benchmark info results/extended",
-		Args:    arguments(cobra.ExactArgs(1)),
+		Args:    cli.Arguments(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := metadataset.Open(args[0])
 			if err != nil {

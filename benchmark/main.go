@@ -15,8 +15,6 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/spf13/cobra"
-
 	"quicktune/internal/cli"
 )
 
@@ -31,22 +29,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newInfo(stdout),
 		newMethods(stdout),
 	)
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	root.SilenceErrors = true
-	root.SilenceUsage = true
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return cli.Inputf("%w (%s --help lists the flags)", err, c.CommandPath())
-	})
-	return root.ExecuteContext(ctx)
-}
-
-// arguments wraps cobra's check of positional arguments, so that a wrong one
-// counts as bad input.
-func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error { return cli.Input(check(c, args)) }
+	return cli.Execute(ctx, root, args, stdout, stderr)
 }
 
 // logger writes progress and warnings for people, without the date.

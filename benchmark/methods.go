@@ -18,7 +18,7 @@ func newMethods(stdout io.Writer) *cobra.Command {
 		Use:     "methods",
 		Short:   "list the search methods with source, settings and what they use",
 		Example: "  go run ./benchmark methods",
-		Args:    arguments(cobra.NoArgs),
+		Args:    cli.Arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			for _, m := range baselines.Methods() {
 				fmt.Fprintf(stdout, "%s: %s\n  source    %s\n  settings  %s\n  uses      %s\n", m.Name, m.Title, m.Source, m.Details, uses(m.Uses))
