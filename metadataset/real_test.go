@@ -2,8 +2,10 @@ package metadataset
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -177,4 +179,43 @@ func BenchmarkInnerLoop(b *testing.B) {
 		}
 	}
 	_ = sum
+}
+
+// BenchmarkOpenManyConfigurations opens 100,000 configurations of the paper's
+// space with one epoch each; MB-kept is what the store holds on to.
+func BenchmarkOpenManyConfigurations(b *testing.B) {
+	sp := space.QuickTune()
+	rng := stream.New("many configurations", 0)
+	in := Input{
+		Space: sp, Metric: Metric{ValAccuracy, Maximize}, MaxEpochs: 50, ModelParam: "model", TimeUnit: TimeEpochs,
+		Datasets: []Dataset{{Name: "one"}},
+	}
+	for i := range 100_000 {
+		in.Curves = append(in.Curves, InputCurve{
+			ID: fmt.Sprintf("configuration-%d", i), Dataset: "one", Config: sp.Sample(rng),
+			Values: map[Column][]float32{ValAccuracy: {rng.Float32()}}, End: EndTimeCapped,
+		})
+	}
+	dir := filepath.Join(b.TempDir(), "many")
+	if err := Write(dir, in); err != nil {
+		b.Fatal(err)
+	}
+	in = Input{}
+	b.ReportAllocs()
+	var s *Store
+	for b.Loop() {
+		var err error
+		if s, err = Open(dir); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	var with, without runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&with)
+	runtime.KeepAlive(s)
+	s = nil
+	runtime.GC()
+	runtime.ReadMemStats(&without)
+	b.ReportMetric(float64(with.HeapAlloc-without.HeapAlloc)/1e6, "MB-kept")
 }
