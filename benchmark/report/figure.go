@@ -136,7 +136,8 @@ func (r *Report) draw(c draw.Canvas) {
 	area := draw.Crop(c, margin, 0, margin, -22)
 	// The plot keeps room for half a tick label on the right, and how much
 	// depends on its width: a few steps bring the labels to the right margin.
-	labels := leaderLength + 3 + widest + margin
+	// An SVG may be shown in a font that is wider than ours by a seventh.
+	labels := leaderLength + 3 + widest*1.15 + margin
 	for range 8 {
 		area.Max.X += c.Max.X - labels - p.DataCanvas(area).Max.X
 	}

@@ -42,7 +42,7 @@ func (b Bootstrap) withDefaults() Bootstrap {
 // String describes the intervals in a few words.
 func (b Bootstrap) String() string {
 	b = b.withDefaults()
-	return fmt.Sprintf("%g %% percentile bootstrap over data sets, %d resamples, seed %d", 100*b.Level, b.Resamples, b.Seed)
+	return fmt.Sprintf("%g %% percentile bootstrap over data sets (%d resamples, seed %d)", 100*b.Level, b.Resamples, b.Seed)
 }
 
 // Fewer than this many data sets give too few distinct resamples for an
