@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"strings"
 
 	"quicktune/metadataset"
 	"quicktune/search"
@@ -11,26 +12,46 @@ import (
 // Keep says which curves of a store a method may propose.
 type Keep func(s *metadataset.Store, curve int) bool
 
-// ExcludeLinearProbing is the name under which ParseExclude knows linear
-// probing.
-const ExcludeLinearProbing = "linear-probing"
+// The names that ParseExclude knows.
+const (
+	// ExcludeLinearProbing drops the configurations whose hyperparameter
+	// linear_probing is true.
+	ExcludeLinearProbing = "linear-probing"
+	// ExcludeShort drops the curves with fewer epochs than planned, which
+	// leaves a table without holes, as many other tools need.
+	ExcludeShort = "short"
+)
 
-// ParseExclude returns the filter of a name: "" keeps every curve (the filter
-// is nil), "linear-probing" drops the configurations whose hyperparameter
-// linear_probing is true.
-func ParseExclude(name string, s *space.Space) (Keep, error) {
-	switch name {
-	case "":
+// ParseExclude returns the filter of a comma-separated list of names. The empty
+// list keeps every curve; its filter is nil.
+func ParseExclude(list string, s *space.Space) (Keep, error) {
+	if list == "" {
 		return nil, nil
-	case ExcludeLinearProbing:
-		i := s.Index("linear_probing")
-		if i < 0 {
-			return nil, fmt.Errorf("cannot exclude %s: the search space has no hyperparameter linear_probing", name)
-		}
-		on := space.Bool(true)
-		return func(s *metadataset.Store, curve int) bool { return s.Config(curve)[i] != on }, nil
 	}
-	return nil, fmt.Errorf("cannot exclude %q: only %s can be excluded", name, ExcludeLinearProbing)
+	var keeps []Keep
+	for name := range strings.SplitSeq(list, ",") {
+		switch name {
+		case ExcludeLinearProbing:
+			i := s.Index("linear_probing")
+			if i < 0 {
+				return nil, fmt.Errorf("cannot exclude %s: the search space has no hyperparameter linear_probing", name)
+			}
+			on := space.Bool(true)
+			keeps = append(keeps, func(s *metadataset.Store, curve int) bool { return s.Config(curve)[i] != on })
+		case ExcludeShort:
+			keeps = append(keeps, func(s *metadataset.Store, curve int) bool { return s.Len(curve) == s.Manifest.MaxEpochs })
+		default:
+			return nil, fmt.Errorf("cannot exclude %q: only %s and %s can be excluded", name, ExcludeLinearProbing, ExcludeShort)
+		}
+	}
+	return func(s *metadataset.Store, curve int) bool {
+		for _, keep := range keeps {
+			if !keep(s, curve) {
+				return false
+			}
+		}
+		return true
+	}, nil
 }
 
 // FromStore makes the table of data set d (an index of s.Datasets) from the

@@ -101,6 +101,17 @@ func TestFromStore(t *testing.T) {
 	if !slices.Equal(part.IDs, []string{"a1", "a2", "a4", "a5"}) || part.Scale != a.Scale {
 		t.Errorf("without linear probing: ids %v, scale %+v", part.IDs, part.Scale)
 	}
+	if keep, err = ParseExclude("linear-probing,short", s.Space); err != nil {
+		t.Fatal(err)
+	}
+	for c := range s.Curves(0) {
+		if keep(s, c) && s.Len(c) != s.Manifest.MaxEpochs {
+			t.Errorf("curve %s of %d epochs is kept", s.IDs[c], s.Len(c))
+		}
+	}
+	if part, err = FromStore(s, 0, keep); err != nil || len(part.IDs) == 0 || len(part.IDs) == len(a.IDs) {
+		t.Errorf("full-length curves: %v, error %v", part, err)
+	}
 	if _, err := FromStore(s, 1, func(*metadataset.Store, int) bool { return false }); err == nil ||
 		err.Error() != `data set "B": no candidate to choose from` {
 		t.Errorf("error %v", err)
@@ -125,7 +136,8 @@ func TestParseExclude(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"linear-probing": "no hyperparameter linear_probing",
-		"volo":           `cannot exclude "volo": only linear-probing can be excluded`,
+		"volo":           `cannot exclude "volo": only linear-probing and short can be excluded`,
+		"short,volo":     `cannot exclude "volo": only linear-probing and short can be excluded`,
 	} {
 		if _, err := ParseExclude(name, sp); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", name, err, want)
