@@ -31,14 +31,24 @@ type Info struct {
 	SpaceHash string `json:"space_hash"`
 	// Metric is the score that is predicted, such as val_accuracy.
 	Metric string `json:"metric"`
-	// Encoder makes inputs from configurations; nil if the caller's own does.
+	// Encoder makes the inputs of the reference from configurations, and
+	// Scaling holds the constants of a [space.Encoder] that makes them
+	// otherwise. At most one of the two is set.
 	Encoder *Encoder `json:"encoder,omitempty"`
+	Scaling *Scaling `json:"scaling,omitempty"`
 	// MetaScale and CostMetaScale divide the data set's descriptors for the
 	// two predictors. 0 means that the caller transforms them otherwise.
 	MetaScale     float64 `json:"meta_scale"`
 	CostMetaScale float64 `json:"cost_meta_scale"`
 	// Training tells how the weights were made; nil if that is not known.
 	Training *TrainingInfo `json:"training,omitempty"`
+}
+
+// Scaling is what [space.Encoder.Scaling] returns and [space.Encoding.Restore]
+// takes.
+type Scaling struct {
+	Mean  []float64 `json:"mean"`
+	Scale []float64 `json:"scale"`
 }
 
 // TrainingInfo records a meta-training.

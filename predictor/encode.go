@@ -25,14 +25,13 @@ import (
 // configurations that the encoder is made from; a column that does not vary
 // stays as it is. None is -1 and a hyperparameter that does not apply has its
 // default, before that.
+//
+// There are no logarithms, not even of learning rates: this is the published
+// encoding. [space.Encoding] is the better one, and serves any space.
 type Encoder struct {
 	Columns []string  `json:"columns"`
 	Mean    []float64 `json:"mean"`
 	Std     []float64 `json:"std"`
-	// Log holds, for columns that enter as the logarithm of themselves plus an
-	// offset, that offset, and 0 for the others. It is empty in the
-	// reference, which uses raw learning rates.
-	Log []float64 `json:"log,omitempty"`
 
 	layout *quicktunetable.Layout
 }
@@ -40,24 +39,11 @@ type Encoder struct {
 // ReferenceInputs is the number of inputs that an Encoder makes.
 const ReferenceInputs = 69
 
-// logColumns are the numbers whose choices span orders of magnitude.
-var logColumns = map[string]bool{
-	"batch_size": true, "lr": true, "warmup_lr": true, "weight_decay": true,
-	"sp_reg": true, "delta_reg": true, "bss_reg": true,
-}
-
-// EncoderOptions choose between the published encoding and a better one.
-type EncoderOptions struct {
-	// Log takes logarithms of learning rates, weights of regularisers and the
-	// batch size before they are standardised. The reference does not.
-	Log bool
-}
-
 // NewEncoder makes the encoder whose standardisation fits the given
 // configurations. The reference takes those of a whole version of the
 // meta-dataset, test data sets included; a clean evaluation gives those of the
 // training data sets only.
-func NewEncoder(configs []space.Config, opt EncoderOptions) (*Encoder, error) {
+func NewEncoder(configs []space.Config) (*Encoder, error) {
 	if len(configs) == 0 {
 		return nil, errors.New("predictor: an encoder needs at least one configuration to be made from")
 	}
@@ -78,28 +64,6 @@ func NewEncoder(configs []space.Config, opt EncoderOptions) (*Encoder, error) {
 		}
 		rows[i] = row
 	}
-	if opt.Log {
-		e.Log = make([]float64, n)
-		for j, name := range e.Columns {
-			if !logColumns[name] {
-				continue
-			}
-			// The offset stands in for a choice of 0: a tenth of the smallest
-			// choice that is not.
-			least := math.Inf(1)
-			for _, r := range rows {
-				if r[j] > 0 {
-					least = math.Min(least, r[j])
-				}
-			}
-			if !math.IsInf(least, 1) {
-				e.Log[j] = least / 10
-			}
-		}
-		for _, r := range rows {
-			e.logs(r)
-		}
-	}
 	for j, name := range e.Columns {
 		if strings.HasPrefix(name, "cat:") {
 			continue
@@ -117,24 +81,15 @@ func NewEncoder(configs []space.Config, opt EncoderOptions) (*Encoder, error) {
 	return e, nil
 }
 
-func (e *Encoder) logs(row []float64) {
-	for j, offset := range e.Log {
-		if offset > 0 {
-			row[j] = math.Log(math.Max(row[j], 0) + offset)
-		}
-	}
-}
-
 // prepare checks an encoder that was read from a file and makes it usable.
 func (e *Encoder) prepare() error {
 	n := len(e.Columns)
-	if n != ReferenceInputs || len(e.Mean) != n || len(e.Std) != n || len(e.Log) != 0 && len(e.Log) != n {
-		return fmt.Errorf("predictor: encoder with %d columns, %d means, %d deviations and %d offsets; each must be %d (or no offsets)", n, len(e.Mean), len(e.Std), len(e.Log), ReferenceInputs)
+	if n != ReferenceInputs || len(e.Mean) != n || len(e.Std) != n {
+		return fmt.Errorf("predictor: encoder with %d columns, %d means and %d deviations; each must be %d", n, len(e.Mean), len(e.Std), ReferenceInputs)
 	}
 	for j := range n {
-		bad := math.IsNaN(e.Mean[j]) || math.IsInf(e.Mean[j], 0) || !(e.Std[j] > 0) || math.IsInf(e.Std[j], 0)
-		if bad || len(e.Log) > 0 && !(e.Log[j] >= 0 && e.Log[j] < math.MaxFloat64) {
-			return fmt.Errorf("predictor: encoder column %q: mean, deviation or offset is no usable number", e.Columns[j])
+		if !finite(e.Mean[j]) || !finite(e.Std[j]) || e.Std[j] <= 0 {
+			return fmt.Errorf("predictor: encoder column %q: mean %v or deviation %v is no usable number", e.Columns[j], e.Mean[j], e.Std[j])
 		}
 	}
 	l, err := quicktunetable.NewLayout(e.Columns)
@@ -152,7 +107,6 @@ func (e *Encoder) Encode(dst []float64, c space.Config) ([]float64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("predictor: %w", err)
 	}
-	e.logs(row)
 	for j := range row {
 		row[j] = (row[j] - e.Mean[j]) / e.Std[j]
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestEncoderHasTheInputsOfTheReference(t *testing.T) {
-	e, err := NewEncoder(sample(t, 200), EncoderOptions{})
+	e, err := NewEncoder(sample(t, 200))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,46 +36,44 @@ func TestEncoderHasTheInputsOfTheReference(t *testing.T) {
 
 func TestEncoderStandardisesNumbersAndLeavesIndicators(t *testing.T) {
 	configs := sample(t, 500)
-	for _, opt := range []EncoderOptions{{}, {Log: true}} {
-		e, err := NewEncoder(configs, opt)
+	e, err := NewEncoder(configs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows [][]float64
+	for _, c := range configs {
+		x, err := e.Encode(nil, c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var rows [][]float64
-		for _, c := range configs {
-			x, err := e.Encode(nil, c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			allFinite(t, "row", x)
-			rows = append(rows, x)
-		}
-		models := 0.0
-		for j, name := range e.Columns {
-			sum, sq := 0.0, 0.0
-			for _, r := range rows {
-				sum += r[j]
-				sq += r[j] * r[j]
-				if strings.HasPrefix(name, "cat:") && r[j] != 0 && r[j] != 1 {
-					t.Fatalf("%s is %v", name, r[j])
-				}
-			}
-			if strings.HasPrefix(name, "cat:model:") {
-				models += sum
-			}
-			if n := float64(len(rows)); !strings.HasPrefix(name, "cat:") && (math.Abs(sum) > 1e-9 || math.Abs(sq/(n-1)-1) > 1e-9) {
-				t.Errorf("%+v: %s has the mean %v and the variance %v", opt, name, sum/n, sq/(n-1))
+		allFinite(t, "row", x)
+		rows = append(rows, x)
+	}
+	models := 0.0
+	for j, name := range e.Columns {
+		sum, sq := 0.0, 0.0
+		for _, r := range rows {
+			sum += r[j]
+			sq += r[j] * r[j]
+			if strings.HasPrefix(name, "cat:") && r[j] != 0 && r[j] != 1 {
+				t.Fatalf("%s is %v", name, r[j])
 			}
 		}
-		if int(models) != len(rows) {
-			t.Errorf("%v model indicators in %d rows", models, len(rows))
+		if strings.HasPrefix(name, "cat:model:") {
+			models += sum
 		}
+		if n := float64(len(rows)); !strings.HasPrefix(name, "cat:") && (math.Abs(sum) > 1e-9 || math.Abs(sq/(n-1)-1) > 1e-9) {
+			t.Errorf("%s has the mean %v and the variance %v", name, sum/n, sq/(n-1))
+		}
+	}
+	if int(models) != len(rows) {
+		t.Errorf("%v model indicators in %d rows", models, len(rows))
 	}
 }
 
 func TestEncoderKnowsWhatDoesNotVary(t *testing.T) {
 	one := sample(t, 1)
-	e, err := NewEncoder([]space.Config{one[0], one[0]}, EncoderOptions{Log: true})
+	e, err := NewEncoder([]space.Config{one[0], one[0]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +82,7 @@ func TestEncoderKnowsWhatDoesNotVary(t *testing.T) {
 		t.Fatal(err)
 	}
 	allFinite(t, "row", x)
-	if _, err := NewEncoder(nil, EncoderOptions{}); err == nil {
+	if _, err := NewEncoder(nil); err == nil {
 		t.Error("an encoder from nothing")
 	}
 	if _, err := e.Encode(nil, one[0][1:]); err == nil {

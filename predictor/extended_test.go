@@ -70,7 +70,7 @@ func readExtended(dir string) (extended, error) {
 		byID[layout.ID(r)] = c
 		all = append(all, c)
 	}
-	if x.encoder, err = NewEncoder(all, EncoderOptions{}); err != nil {
+	if x.encoder, err = NewEncoder(all); err != nil {
 		return x, err
 	}
 	var names []string
