@@ -72,14 +72,15 @@
 //   - numbers, at most 16 different ones in at least 4 times as many rows: an
 //     ordinal of these numbers;
 //   - other numbers: an integer if all are whole, else a real, between the
-//     smallest and the largest value; None among them as in the last rule;
+//     smallest and the largest value;
 //   - anything else: a categorical of the different values, sorted; the text
 //     None is the value None;
 //   - a range or an ordinal of positive numbers spanning more than two decades
 //     is on a log scale;
-//   - a column with blanks is conditional on the first column that explains
-//     them: one without blanks whose value tells exactly whether the column is
-//     blank. If there is none, a categorical or an ordinal gets the choice
-//     None, and a range gets a switch, a categorical named after it with
-//     "has_" in front.
+//   - a column with blanks is conditional on the column that explains them: a
+//     categorical or an ordinal with fewer blanks whose value tells in every
+//     row whether the column is blank; the one with the fewest, then the first,
+//     is taken. If there is none, a categorical, an ordinal or a constant gets
+//     the choice None, and a range gets a switch, a categorical named after it
+//     with "has_" in front. None counts as a blank of a range.
 package importers

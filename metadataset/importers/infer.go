@@ -68,25 +68,30 @@ func inferSpace(columns []values) (s *space.Space, configs []space.Config, dropp
 		}
 		params = append(params, p)
 	}
-	var declared []space.Hyperparameter
+	// First explain all blanks by the columns as they are, then give those that
+	// nothing explains a value or a switch of their own.
 	var conds []space.Condition
-	var order []*inferred // like declared, nil for a switch
-	var switched []int    // for a switch, the position of what it switches
-	for _, p := range params {
-		if p.blanks > 0 {
-			if parent, choices := p.explain(params); parent != nil {
-				conds = append(conds, activeIf(p.param.Name, parent.param.Name, choices))
-			} else if p.param.Type == space.Real || p.param.Type == space.Integer {
-				name := switchPrefix + p.param.Name
-				declared = append(declared, space.Hyperparameter{
-					Name: name, Type: space.Categorical, Choices: []space.Value{space.Bool(false), space.Bool(true)},
-				})
-				order = append(order, nil)
-				switched = append(switched, len(order))
-				conds = append(conds, activeIf(p.param.Name, name, []space.Value{space.Bool(true)}))
-			} else {
-				p.admitNone()
-			}
+	explained := make([]bool, len(params))
+	for i, p := range params {
+		if parent, choices := p.explain(params); parent != nil {
+			conds = append(conds, activeIf(p.param.Name, parent.param.Name, choices))
+			explained[i] = true
+		}
+	}
+	var declared []space.Hyperparameter
+	var order []*inferred // like declared, nil for a switch of the next one
+	for i, p := range params {
+		switch isRange := p.param.Type == space.Real || p.param.Type == space.Integer; {
+		case p.blanks == 0 || explained[i]:
+		case isRange:
+			name := switchPrefix + p.param.Name
+			declared = append(declared, space.Hyperparameter{
+				Name: name, Type: space.Categorical, Choices: []space.Value{space.Bool(false), space.Bool(true)},
+			})
+			order = append(order, nil)
+			conds = append(conds, activeIf(p.param.Name, name, []space.Value{space.Bool(true)}))
+		default:
+			p.admitNone()
 		}
 		declared = append(declared, p.param)
 		order = append(order, p)
@@ -99,12 +104,11 @@ func inferSpace(columns []values) (s *space.Space, configs []space.Config, dropp
 	for r := range configs {
 		c := make(space.Config, len(order))
 		for i, p := range order {
-			if p != nil {
+			if p == nil {
+				c[i] = space.Bool(!order[i+1].values[r].IsInactive())
+			} else {
 				c[i] = p.values[r]
 			}
-		}
-		for _, i := range switched {
-			c[i-1] = space.Bool(!c[i].IsInactive())
 		}
 		if err := s.Validate(c); err != nil {
 			return nil, nil, nil, fmt.Errorf("row %d does not fit the inferred space: %w", r+1, err)
@@ -282,5 +286,4 @@ func (p *inferred) admitNone() {
 	if p.param.Type == space.Constant && len(p.param.Choices) > 1 {
 		p.param.Type = space.Categorical
 	}
-	p.blanks = 0
 }
