@@ -86,19 +86,11 @@ func (im *importer) compact() (metadataset.Input, error) {
 	if n := len(descriptors) - len(perf.datasets); n > 0 {
 		im.report.warnf(im.tree.label(descriptorsPath), "%d data sets have no curve and are left out", n)
 	}
-	im.guessVersion(perf.version, perf.datasets, firstID(perf), in.Datasets)
+	if err := im.findVersion(perf, in.Datasets); err != nil {
+		return fail(err)
+	}
 	im.finishQuickTune(&in, nil)
 	return in, nil
-}
-
-// firstID returns the id of one curve, "" if there is none.
-func firstID(s *series) string {
-	for _, d := range s.datasets {
-		for _, id := range s.runs[d].ids {
-			return id
-		}
-	}
-	return ""
 }
 
 // readDescriptors parses {dataset: [training images, classes, pixels, channels]}.

@@ -40,8 +40,9 @@ const quickTuneEpochs = 50
 type Options struct {
 	// Format is the layout; "" detects it.
 	Format Format
-	// Version chooses or asserts micro, mini or extended for Compact and
-	// Released; "" finds it from names and descriptors.
+	// Version is micro, mini or extended, for Compact and Released. It chooses
+	// among several and is an error if the source says that it is another; ""
+	// finds it from names and descriptors.
 	Version string
 	// CurveCap is the time limit of one curve in seconds, which tells curves
 	// that it cut from others that ended early. 0 takes that of the version.
@@ -180,7 +181,7 @@ func importTree(ctx context.Context, t *tree, opts *Options) (metadataset.Input,
 	}
 	im := &importer{
 		ctx: ctx, tree: t, spot: spot, opts: opts,
-		report: Report{Format: spot.format, Version: opts.Version},
+		report: Report{Format: spot.format},
 	}
 	var in metadataset.Input
 	switch spot.format {

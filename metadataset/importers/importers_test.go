@@ -221,7 +221,6 @@ func TestQTTInfersAnotherSpace(t *testing.T) {
 		`med/config.csv: the search space is inferred from the values, because it is not that of Quick-Tune: column "growth"`,
 		"med/config.csv: columns without any value are left out: empty",
 		"med/curve.csv: accuracies are taken for fractions",
-		"med/curve.csv: 1 curves end in at least 3 equal accuracies: perhaps padding of curves that ended early",
 		"med/curve.csv: 1 curves have no epoch",
 	}
 	if diff := cmp.Diff(wantWarnings, warnings); diff != "" {
@@ -237,6 +236,15 @@ func TestQTTTrimsPaddingWhenAsked(t *testing.T) {
 	}
 	if got, want := c.Values[metadataset.Seconds], []float32{5, 5}; !slices.Equal(got, want) {
 		t.Errorf("seconds %v, want %v", got, want)
+	}
+}
+
+func TestQTTWarnsOfPaddingWhereNothingIsBlank(t *testing.T) {
+	f := files{configFile: "id,lr\na,1\nb,2\n", qttCostFile: "id,cost\na,1\nb,2\n", curveFile: "id,1,2,3,4\na,10,20,20,20\nb,10,20,30,30\n"}
+	_, report := mustImport(t, f, "med", Options{})
+	want := "med/curve.csv: no epoch is blank, and 1 curves end in at least 3 equal accuracies: perhaps padding of curves that ended early"
+	if !slices.ContainsFunc(report.Warnings, func(w Warning) bool { return w.String() == want }) {
+		t.Errorf("warnings %v, want %q among them", report.Warnings, want)
 	}
 }
 
@@ -430,6 +438,13 @@ func TestVersionIsFound(t *testing.T) {
 	in, _ := mustImport(t, plain, "data", Options{CurveCap: 40})
 	if in.CurveCap != 40 {
 		t.Errorf("cap %v, want 40", in.CurveCap)
+	}
+}
+
+func TestVersionMustNotContradictTheSource(t *testing.T) {
+	_, _, err := importDir(t, compactFiles(sampleRuns(7)), "mini", Options{Version: "mini"})
+	if want := "mini/perf.json: is of version extended, not mini"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }
 

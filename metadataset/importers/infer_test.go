@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"quicktune/internal/stream"
 	"quicktune/space"
 )
 
@@ -92,6 +93,58 @@ func TestInferSpace(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// From enough configurations of the paper's space the inference finds its
+// conditions and its choices.
+func TestInferenceFindsTheSpaceOfThePaper(t *testing.T) {
+	paper := space.QuickTune()
+	rng := stream.New("importers/infer", 1)
+	columns := make([]values, paper.Len())
+	for range 2000 {
+		for i, v := range paper.Sample(rng) {
+			columns[i].name = paper.Param(i).Name
+			text := v.String()
+			if v.IsInactive() {
+				text = ""
+			}
+			columns[i].cells = append(columns[i].cells, parseCell(text))
+		}
+	}
+	s, _, _, err := inferSpace(columns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conditions := func(s *space.Space) map[string][]string {
+		out := map[string][]string{}
+		for _, c := range s.Conditions() {
+			clause := c.AnyOf[0][0]
+			words := []string{clause.Parent}
+			for _, v := range clause.Values {
+				words = append(words, v.String())
+			}
+			slices.Sort(words)
+			out[c.Child] = words
+		}
+		return out
+	}
+	if diff := cmp.Diff(conditions(paper), conditions(s)); diff != "" {
+		t.Errorf("conditions (-paper +inferred):\n%s", diff)
+	}
+	for i := range paper.Len() {
+		var want, got []string
+		for _, v := range paper.Param(i).Choices {
+			want = append(want, v.String())
+		}
+		for _, v := range s.Param(i).Choices {
+			got = append(got, v.String())
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(want, got) {
+			t.Errorf("%s: choices %v, want %v", paper.Param(i).Name, got, want)
+		}
 	}
 }
 

@@ -499,6 +499,7 @@ func (im *importer) qttCurves(in *metadataset.Input, curve, cost *table, labels 
 	}
 	accuracies := make([][]float64, len(labels))
 	scale := 1.0
+	blanks := false
 	for r, label := range labels {
 		values, err := readCurve(curve, label)
 		if err != nil {
@@ -510,6 +511,7 @@ func (im *importer) qttCurves(in *metadataset.Input, curve, cost *table, labels 
 			}
 		}
 		accuracies[r] = values
+		blanks = blanks || len(values) < len(curve.columns)
 	}
 	padded, trimmed, empty := 0, 0, 0
 	for r, label := range labels {
@@ -550,8 +552,8 @@ func (im *importer) qttCurves(in *metadataset.Input, curve, cost *table, labels 
 	if trimmed > 0 {
 		in.Notes = append(in.Notes, fmt.Sprintf("%d epochs that repeat the last accuracy of their curve to the end were taken for padding and left out", trimmed))
 	}
-	if padded > 0 {
-		im.report.warnf(curve.file, "%d curves end in at least %d equal accuracies: perhaps padding of curves that ended early", padded, paddingRun)
+	if padded > 0 && !blanks && trimmed == 0 {
+		im.report.warnf(curve.file, "no epoch is blank, and %d curves end in at least %d equal accuracies: perhaps padding of curves that ended early", padded, paddingRun)
 	}
 	if empty > 0 {
 		im.report.warnf(curve.file, "%d curves have no epoch", empty)

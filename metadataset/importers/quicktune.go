@@ -328,26 +328,40 @@ func (im *importer) quickTuneInput(layout string) metadataset.Input {
 	}
 }
 
-// guessVersion finds out which version a source is, from what it says itself,
-// then from names, then from descriptors.
-func (im *importer) guessVersion(stated string, datasets []string, firstRun string, described []metadataset.Dataset) {
-	if im.report.Version != "" {
-		return
+// findVersion finds out which version a source is: from what it says itself
+// (an entry "info", the names of its data sets and runs), then from the names
+// of file and folders, then from descriptors. It is an error if the source
+// says another version than the one that was asked for.
+func (im *importer) findVersion(s *series, described []metadataset.Dataset) error {
+	said := []string{s.version, "", ""}
+	if strings.Contains(s.datasets[0], "/") {
+		said[1] = versionOfPath(s.datasets[0])
 	}
-	candidates := []string{stated}
-	if len(datasets) > 0 && strings.Contains(datasets[0], "/") {
-		candidates = append(candidates, versionOfPath(datasets[0]))
+	if run := firstID(s); strings.Contains(run, "_") {
+		said[2] = versionOfPath(run)
 	}
-	if strings.Contains(firstRun, "_") {
-		candidates = append(candidates, versionOfPath(firstRun))
-	}
-	candidates = append(candidates, versionOfPath(path.Join(im.tree.name, im.spot.dir)), versionOfDescriptors(described))
-	for _, v := range candidates {
-		if v != "" {
-			im.report.Version = v
-			return
+	for _, v := range said {
+		if asked := im.opts.Version; v != "" && asked != "" && v != asked {
+			return fmt.Errorf("%s: is of version %s, not %s", s.file, v, asked)
 		}
 	}
+	for _, v := range append(said, im.opts.Version, versionOfPath(path.Join(im.tree.name, im.spot.dir)), versionOfDescriptors(described)) {
+		if v != "" {
+			im.report.Version = v
+			return nil
+		}
+	}
+	return nil
+}
+
+// firstID returns the id of one curve, "" if there is none.
+func firstID(s *series) string {
+	for _, d := range s.datasets {
+		for _, id := range s.runs[d].ids {
+			return id
+		}
+	}
+	return ""
 }
 
 // versionOfDescriptors tells the versions apart by their training images:

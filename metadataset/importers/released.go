@@ -135,7 +135,9 @@ func (im *importer) released() (metadataset.Input, error) {
 			return fail(err)
 		}
 	}
-	im.guessVersion(top1.version, top1.datasets, firstID(top1), in.Datasets)
+	if err := im.findVersion(top1, in.Datasets); err != nil {
+		return fail(err)
+	}
 	im.finishQuickTune(&in, table.diverged)
 	return in, nil
 }
