@@ -6,10 +6,6 @@ import (
 	"slices"
 )
 
-// maxThreshold bounds thresholds so that only a split between missing and
-// present values has an infinite one.
-const maxThreshold = 1e300
-
 // A feature is a column of the table that takes at least two values.
 type feature struct {
 	column     int       // index in the table
@@ -94,11 +90,10 @@ func newBinner(rows, maxBins int) *binner {
 // distinct values they lie halfway between neighbours, else at the quantiles
 // k/maxBins of the values, those of a step function averaged at its steps.
 func (b *binner) find(values, weights []float64) []float64 {
-	if b.few(values, weights) {
-		return midpoints(b.distinct)
-	}
 	var thresholds []float64
-	if weights == nil {
+	if b.few(values, weights) {
+		thresholds = midpoints(b.distinct)
+	} else if weights == nil {
 		b.values = b.values[:0]
 		for _, v := range values {
 			if v == v {
@@ -111,7 +106,9 @@ func (b *binner) find(values, weights []float64) []float64 {
 		thresholds = b.weightedQuantiles(values, weights)
 	}
 	for i, t := range thresholds {
-		thresholds[i] = min(t, maxThreshold)
+		// Only a split between missing and present values has an infinite
+		// threshold. Adding 0 makes 0 of -0.
+		thresholds[i] = min(t, math.MaxFloat64) + 0
 	}
 	return slices.Compact(thresholds)
 }
@@ -143,8 +140,8 @@ func (b *binner) few(values, weights []float64) bool {
 	return true
 }
 
-// midpoints returns the means of neighbours, or the lower of two where no
-// number that the bound allows separates them better.
+// midpoints returns the means of neighbours, or the lower of two where their
+// mean in float64 does not lie between them.
 func midpoints(sorted []float64) []float64 {
 	if len(sorted) < 2 {
 		return nil
@@ -152,7 +149,7 @@ func midpoints(sorted []float64) []float64 {
 	thresholds := make([]float64, 0, len(sorted)-1)
 	for i, hi := range sorted[1:] {
 		lo := sorted[i]
-		t := min((lo+hi)/2, maxThreshold)
+		t := min((lo+hi)/2, math.MaxFloat64)
 		if !(lo <= t && t < hi) {
 			t = lo
 		}

@@ -129,6 +129,9 @@ func (b Boosting) Fit(x []float64, cols int, y, weights []float64) (*Ensemble, e
 		o.derivatives(predictions, gradients, hessians)
 		g.grow(t, gradients, hessians)
 		g.settle(o, predictions)
+		if len(g.nodes) > math.MaxInt32-len(model.nodes) {
+			return nil, fmt.Errorf("boosting: more than %d nodes after %d of %d trees", math.MaxInt32, t, b.Iterations)
+		}
 		model.append(g.nodes)
 	}
 	return model, nil

@@ -253,3 +253,31 @@ func compareTree(t *testing.T, m *Ensemble, at int32, want [][]float64, x []floa
 	want = compareTree(t, m, n.left, want[1:], x, left)
 	return compareTree(t, m, n.left+1, want, x, right)
 }
+
+func TestSingleTreeEqualsScikitLearn(t *testing.T) {
+	tables, cases := readGolden(t, "cart.json")
+	for _, c := range cases {
+		t.Run(fmt.Sprintf("%s/%+v", c.Table, c.Settings), func(t *testing.T) {
+			table := tables[c.Table]
+			f := Forest{Trees: 1, MaxDepth: c.Settings.MaxDepth, MinSamplesLeaf: c.Settings.MinSamplesLeaf, MinSamplesSplit: c.Settings.MinSamplesSplit}
+			m, err := f.Fit(table.matrix(0, table.Rows), len(table.Columns), table.Y, table.weights())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var splits int
+			if err := json.Unmarshal(c.Splits, &splits); err != nil {
+				t.Fatal(err)
+			}
+			if got := countSplits(m.nodes, 0); got != splits {
+				t.Errorf("%d splits, want %d", got, splits)
+			}
+			x := table.matrix(table.Rows, len(c.Predictions))
+			for r, want := range c.Predictions {
+				p, variance := m.Predict(x[r*m.cols : (r+1)*m.cols])
+				if math.Abs(p-want) > 1e-9 || variance != 0 {
+					t.Errorf("fresh row %d: %.12g, want %.12g", r, p, want)
+				}
+			}
+		})
+	}
+}
