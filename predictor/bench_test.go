@@ -96,14 +96,24 @@ func BenchmarkDecision(b *testing.B) {
 	mean, std := make([]float64, pool.Len()), make([]float64, pool.Len())
 	for _, n := range sizes {
 		batch, y := history(b, task, n)
-		for _, steps := range []int{0, 50, 1000} {
-			if steps == 1000 && n > 50 {
+		for _, f := range []struct {
+			name string
+			opt  FitOptions
+		}{
+			{"none", FitOptions{LearningRate: 1}},
+			{"default", DefaultFit()},
+			{"lbfgs=5", FitOptions{Steps: 5, LearningRate: 1e-2, LBFGS: true}},
+			{"adam=50", ReferenceFit(false)},
+			{"adam=1000", ReferenceFit(true)},
+		} {
+			if f.opt.Steps == 1000 && n > 50 {
 				continue // the reference takes so many steps on at most ten rows
 			}
-			b.Run(fmt.Sprintf("rows=%d/steps=%d", n, steps), func(b *testing.B) {
+			b.Run(fmt.Sprintf("rows=%d/fit=%s", n, f.name), func(b *testing.B) {
+				w := k.Clone()
 				for b.Loop() {
-					w := k.Clone()
-					if _, err := w.Fit(context.Background(), batch, y, FitOptions{Steps: steps, LearningRate: 1e-4}); err != nil {
+					w.CopyWeights(k)
+					if _, err := w.Fit(context.Background(), batch, y, f.opt); err != nil {
 						b.Fatal(err)
 					}
 					if err := w.Condition(batch, y); err != nil {

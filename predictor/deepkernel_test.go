@@ -259,7 +259,7 @@ func TestFitLowersTheLossAndCanBeCancelled(t *testing.T) {
 func TestLBFGSNeedsFewerStepsThanAdam(t *testing.T) {
 	c := goldenCases(t)["meta_trained"]
 	b := c.Train.batch(t)
-	adam, lbfgs := c.kernel(t), c.kernel(t)
+	adam, lbfgs, frozen := c.kernel(t), c.kernel(t), c.kernel(t)
 	ra, err := adam.Fit(context.Background(), b, c.Train.Target, ReferenceFit(true))
 	if err != nil {
 		t.Fatal(err)
@@ -267,6 +267,13 @@ func TestLBFGSNeedsFewerStepsThanAdam(t *testing.T) {
 	rl, err := lbfgs.Fit(context.Background(), b, c.Train.Target, FitOptions{Steps: 100, LearningRate: 0.05, LBFGS: true})
 	if err != nil {
 		t.Fatal(err)
+	}
+	rf, err := frozen.Fit(context.Background(), b, c.Train.Target, DefaultFit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rf.After > ra.After {
+		t.Errorf("the default reached %v in %d evaluations, Adam %v in %d", rf.After, rf.Steps, ra.After, ra.Steps)
 	}
 	if rl.After > ra.After {
 		t.Errorf("L-BFGS reached %v in %d evaluations, Adam %v in %d", rl.After, rl.Steps, ra.After, ra.Steps)
