@@ -346,11 +346,12 @@ func (c *course) train(ctx context.Context, round int, split predictor.Split) (*
 	if err := m.Save(path); err != nil {
 		return nil, err
 	}
-	states, err := filepath.Glob(training.State + ".*")
-	for _, state := range states {
-		err = errors.Join(err, os.Remove(state))
+	for _, part := range []string{".performance", ".cost"} {
+		if err := os.Remove(training.State + part); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
 	}
-	return m, err
+	return m, nil
 }
 
 // key names the model of a round by all that it depends on.
