@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet/file"
@@ -106,19 +107,36 @@ func writeTable(path string, parts []string, manifest string) (err error) {
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	var w *ipc.FileWriter
-	begin := func(schema *arrow.Schema) (err error) {
+	var schema *arrow.Schema
+	begin := func(read *arrow.Schema) (err error) {
 		if w == nil {
-			metadata := arrow.NewMetadata([]string{"quicktune.manifest"}, []string{manifest})
-			w, err = ipc.NewFileWriter(out, ipc.WithSchema(arrow.NewSchema(schema.Fields(), &metadata)), ipc.WithZstd())
+			schema = plainSchema(read, manifest)
+			w, err = ipc.NewFileWriter(out, ipc.WithSchema(schema), ipc.WithZstd())
 		}
 		return err
 	}
+	visit := func(batch arrow.RecordBatch) error {
+		plain := array.NewRecordBatch(schema, batch.Columns(), batch.NumRows())
+		defer plain.Release()
+		return w.Write(plain)
+	}
 	for _, part := range parts {
-		if err := readBatches(part, begin, func(batch arrow.RecordBatch) error { return w.Write(batch) }); err != nil {
+		if err := readBatches(part, begin, visit); err != nil {
 			return fmt.Errorf("%s: %w", part, err)
 		}
 	}
 	return errors.Join(w.Close(), out.Sync())
+}
+
+// plainSchema keeps names, types and nullability and nothing that the Parquet
+// reader adds, and names the manifest.
+func plainSchema(read *arrow.Schema, manifest string) *arrow.Schema {
+	fields := make([]arrow.Field, read.NumFields())
+	for i, f := range read.Fields() {
+		fields[i] = arrow.Field{Name: f.Name, Type: f.Type, Nullable: f.Nullable}
+	}
+	metadata := arrow.NewMetadata([]string{"quicktune.manifest"}, []string{manifest})
+	return arrow.NewSchema(fields, &metadata)
 }
 
 // readBatches calls begin with the schema of a Parquet file and visit with its
