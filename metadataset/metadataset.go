@@ -1,10 +1,17 @@
 // Package metadataset stores learning curves of (data set, configuration)
 // pairs as a directory of Parquet files and shows them in memory as columns.
 //
-// It writes atomically, verifies what it reads, and answers look-ups. It
-// refuses to interpret: it knows no method, no budget and no regret, it never
-// fills in a number the source did not give, and it never changes a directory
-// it opened.
+// [Write] checks everything and publishes whole directories only; [Open] reads
+// one into a [Store] whose inner accessors do not allocate and which any number
+// of goroutines may share; [Verify] lists all that is wrong with one, by file,
+// row and reason. The format is described, down to the column, in
+// docs/format-metadataset.md.
+//
+// The package refuses to interpret: it knows no method, no budget and no
+// regret, it never fills in a number the source did not give, and it never
+// changes a directory it opened. It trusts no file: hashes, structure and
+// ranges are checked before a number is handed out, and malformed Parquet ends
+// in an error, not in a panic or in gigabytes.
 package metadataset
 
 import (

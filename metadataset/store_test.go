@@ -2,9 +2,11 @@ package metadataset
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -460,5 +462,52 @@ func TestManyReaders(t *testing.T) {
 	wg.Wait()
 	if slices.Max(sums) != slices.Min(sums) {
 		t.Errorf("readers disagree: %v", sums)
+	}
+}
+
+var rewrite = flag.Bool("rewrite", false, "write testdata/v1 anew")
+
+// TestStoreOfVersion1StillOpens reads a store that was committed when version
+// 1 of the format was new. If it fails, either the format changed and needs a
+// new version, or what is read out of it did.
+func TestStoreOfVersion1StillOpens(t *testing.T) {
+	dir := filepath.Join("testdata", "v1")
+	if *rewrite {
+		if err := Write(dir, tinyInput(t), Replace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	fmt.Fprintf(&got, "%s %+v\n", s.Manifest.Metric, s.Manifest.Counts)
+	for _, d := range s.Datasets {
+		fmt.Fprintf(&got, "%+v\n", d)
+	}
+	for _, m := range s.Models {
+		fmt.Fprintf(&got, "%+v\n", m)
+	}
+	for c := range s.NumCurves() {
+		fmt.Fprintf(&got, "%s/%s %s %q: %s\n", s.Datasets[s.DatasetOf[c]].Name, s.IDs[c], s.Ends[c], s.Reasons[c], s.Space.Format(s.Config(c)))
+		for _, col := range Columns {
+			if v := s.Values(c, col); v != nil {
+				fmt.Fprintf(&got, "  %s %v\n", col, v)
+			}
+		}
+	}
+	golden := filepath.Join("testdata", "v1.txt")
+	if *rewrite {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(string(want), got.String()); diff != "" {
+		t.Error(diff)
 	}
 }
