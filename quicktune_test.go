@@ -131,7 +131,7 @@ func TestContract(t *testing.T) {
 	for _, o := range ablations() {
 		method := quicktune.ReferenceMethod(func(string) *predictor.Model { return m }, shortFits(o))
 		t.Run(method.Name, func(t *testing.T) {
-			options := searchtest.Options{Tables: tables, Seeds: []uint64{1}, Proposals: 25}
+			options := searchtest.Options{Tables: tables, Seeds: []uint64{1}, Proposals: 15}
 			searchtest.Run(t, method, options)
 		})
 	}
