@@ -24,8 +24,8 @@ func (e *NotPositiveDefiniteError) Error() string {
 }
 
 // Cholesky overwrites the lower triangle of the symmetric n x n matrix a with
-// its factor L, a = L*Lᵀ. The strict upper triangle is neither read nor
-// written. The error is nil or a [*NotPositiveDefiniteError].
+// its factor L, a = L*Lᵀ. What lies above the diagonal does not matter and
+// stays as it is. The error is nil or a [*NotPositiveDefiniteError].
 func Cholesky(a []float64, n, lda int) error { return ExtendCholesky(a, 0, n, lda) }
 
 // ExtendCholesky factors the lower triangle of the symmetric matrix a of order
@@ -96,11 +96,11 @@ func cholesky(p Path, uplo gblas.Uplo, done, n int, a []float64, lda int) error 
 // loadTriangle copies the stored triangle of the n x n matrix a to the upper
 // triangle of u.
 func loadTriangle(p Path, lower bool, n int, a []float64, lda int, u view[float64]) {
-	for i := 0; i < n; i += 4 {
-		h := min(4, n-i)
-		if lower {
-			transpose(p, h, i, a, i*lda, lda, u.data, i, u.rs)
-			transposePortable(h, h, a, i*lda+i, lda, u.data, i*u.rs+i, u.rs)
+	const strip = 16
+	for i := 0; i < n; i += strip {
+		h := min(strip, n-i)
+		if lower { // and a little of what lies above the diagonal, to no effect
+			transpose(p, h, i+h, a, i*lda, lda, u.data, i, u.rs)
 			continue
 		}
 		for r := i; r < i+h; r++ {
@@ -143,13 +143,16 @@ func factorLeaf(p Path, known, n int, u view[float64]) (int, float64) {
 	for r := 0; r < n; r += 4 {
 		h := min(4, n-r)
 		next := max(r+h, known)
-		if known < r+h {
-			c := max(r, known)
-			if r > 0 {
-				gemmPanel(p, h, r+h-c, r, -1, u.data, r, 1, u.rs, u.data, c, u.rs, u.data, r*u.rs+c, u.rs, true)
+		switch {
+		case known >= r+h:
+		case known <= r:
+			next = min(r+width, n)
+			if i := factorPanel(p, r, h, next-r, u, dinv[:n]); i >= 0 {
+				return r + i, u.data[(r+i)*(u.rs+1)]
 			}
-			if i, pivot := factorSquare(c-r, h, u.at(r, r), dinv[r:]); i >= 0 {
-				return r + i, pivot
+		default:
+			if i := factorSquare(p, r, known-r, h, u, dinv[:n]); i >= 0 {
+				return r + i, u.data[(r+i)*(u.rs+1)]
 			}
 		}
 		for c := next; c < n; c += width {
@@ -159,36 +162,52 @@ func factorLeaf(p Path, known, n int, u view[float64]) (int, float64) {
 	return -1, 0
 }
 
-// factorSquare factors the upper triangle of u, of order n at most 4, in place,
-// given its first known columns, and sets the reciprocals of the new diagonal.
-func factorSquare(known, n int, u view[float64], dinv []float64) (int, float64) {
+// factorPanelPortable brings rows r to r+h of the upper triangle u, h at most
+// 4, up to date with the finished rows above and factors them, for n columns
+// from r on. It returns -1, or the index from r of the first pivot that is not
+// positive, which is left in its place.
+func factorPanelPortable(r, h, n int, u view[float64], dinv []float64) int {
+	if i := factorSquare(Portable, r, 0, h, u, dinv); i >= 0 {
+		return i
+	}
+	trsmPanelPortable(r, r+h, n-h, u.data, 0, 1, u.rs, dinv, u.data, r+h, u.rs)
+	return -1
+}
+
+// factorSquare does the same to the square of order n on the diagonal alone,
+// given its first known columns and the reciprocals of their diagonal.
+func factorSquare(p Path, r, known, n int, u view[float64], dinv []float64) int {
+	square := u.at(r, r)
+	if r > 0 {
+		gemmPanel(p, n, n-known, r, -1, u.data, r, 1, u.rs, u.data, r+known, u.rs, square.data, square.off+known, u.rs, true)
+	}
 	var x [4][4]float64
-	for r := range n {
-		copy(x[r][r:n], u.data[u.off+r*u.rs+r:])
+	for i := range n {
+		copy(x[i][i:n], u.data[square.off+i*u.rs+i:])
 	}
 	for i := range n {
 		if i >= known {
 			d := x[i][i]
 			if !(d > 0) {
-				return i, d
+				u.data[square.off+i*(u.rs+1)] = d
+				return i
 			}
 			d = math.Sqrt(d)
-			x[i][i] = d
-			dinv[i] = 1 / d
+			x[i][i], dinv[r+i] = d, 1/d
 		}
 		for c := max(i+1, known); c < n; c++ {
-			x[i][c] *= dinv[i]
+			x[i][c] *= dinv[r+i]
 		}
-		for r := i + 1; r < n; r++ {
-			for c := max(r, known); c < n; c++ {
-				x[r][c] = math.FMA(-x[i][r], x[i][c], x[r][c])
+		for q := i + 1; q < n; q++ {
+			for c := max(q, known); c < n; c++ {
+				x[q][c] = math.FMA(-x[i][q], x[i][c], x[q][c])
 			}
 		}
 	}
-	for r := range n {
-		copy(u.data[u.off+r*u.rs+r:u.off+r*u.rs+n], x[r][r:])
+	for i := range n {
+		copy(u.data[square.off+i*u.rs+i:square.off+i*u.rs+n], x[i][i:])
 	}
-	return -1, 0
+	return -1
 }
 
 // SolveLower solves L*X = B, or Lᵀ*X = B with trans, in place for the n x m
@@ -210,7 +229,8 @@ func CholeskyInverse(n int, l []float64, ldl int, dst []float64, ldd int) {
 	checkSize("CholeskyInverse", "n", n)
 	checkMatrix("CholeskyInverse", "l", n, n, ldl, len(l))
 	checkMatrix("CholeskyInverse", "dst", n, n, ldd, len(dst))
-	if p := Active(); p != Gonum {
+	p := Active()
+	if p != Gonum {
 		choleskyInverse(p, n, operand(false, l, ldl), view[float64]{dst, 0, ldd, 1})
 	} else {
 		for i := range n {
@@ -218,35 +238,53 @@ func CholeskyInverse(n int, l []float64, ldl int, dst []float64, ldd int) {
 		}
 		lapack.Implementation{}.Dpotri(gblas.Lower, n, dst, ldd)
 	}
-	for i := range n {
-		for j := range i {
-			dst[j*ldd+i] = dst[i*ldd+j]
+	const strip = 16
+	for i := 0; i < n; i += strip {
+		h := min(strip, n-i)
+		transpose(p, h, i, dst, i*ldd, ldd, dst, i, ldd)
+		for r := i; r < i+h; r++ {
+			for c := i; c < r; c++ {
+				dst[c*ldd+r] = dst[r*ldd+c]
+			}
 		}
 	}
 }
 
 // choleskyInverse writes the lower triangle of the inverse of l*lᵀ to dst. It
 // inverts l block row by block row, then multiplies the inverse V from the
-// left by its transpose, and skips what is known to be zero in both.
+// left by its transpose. Both are skipped where V is known to be zero, to the
+// grain of blockT columns off the diagonal and of grain columns on it.
 func choleskyInverse(p Path, n int, l, dst view[float64]) {
-	buf := getBuffer[float64](n * n)
+	const grain = 24
+	ld := (n + 7) &^ 7
+	if ld%64 == 0 {
+		ld += 8 // rows a multiple of 512 bytes apart share too few cache sets
+	}
+	buf := getBuffer[float64](n * ld)
 	defer putBuffer(buf)
-	v := view[float64]{*buf, 0, n, 1}
+	v := view[float64]{*buf, 0, ld, 1}
 	for i := 0; i < n; i += blockT {
 		h := min(blockT, n-i)
 		for j := 0; j < i; j += blockT {
 			gemm(p, h, blockT, i-j, -1, l.at(i, j), v.at(j, j), 0, v.at(i, j))
 		}
+		trsmLeaf(p, false, h, i, l.at(i, i), v.at(i, 0))
 		for r := i; r < i+h; r++ {
-			row := v.data[r*n : r*n+n]
-			clear(row[i:])
-			row[r] = 1
+			row := v.data[r*ld+i : r*ld+i+h]
+			clear(row)
+			row[r-i] = 1
 		}
-		trsmLeaf(p, false, h, i+h, l.at(i, i), v.at(i, 0))
+		for c := i; c < i+h; c += grain {
+			trsmLeaf(p, false, i+h-c, min(grain, i+h-c), l.at(c, c), v.at(c, c))
+		}
 	}
-	vt := view[float64]{*buf, 0, 1, n}
+	vt := view[float64]{*buf, 0, 1, ld}
 	for i := 0; i < n; i += blockT {
 		h := min(blockT, n-i)
-		gemm(p, h, i+h, n-i, 1, vt.at(i, i), v.at(i, 0), 0, dst.at(i, 0))
+		gemm(p, h, i, n-i, 1, vt.at(i, i), v.at(i, 0), 0, dst.at(i, 0))
+		for r := i; r < i+h; r += grain {
+			w := min(grain, i+h-r)
+			gemm(p, w, r-i+w, n-r, 1, vt.at(r, r), v.at(r, i), 0, dst.at(r, i))
+		}
 	}
 }

@@ -112,57 +112,75 @@ func gemm[T Float](p Path, m, n, k int, alpha T, a, b view[T], beta T, c view[T]
 // itself: it is read once for every few rows of A.
 func worthPackingB(m, n, k int) bool { return m >= 64 && n*k > 64*256 }
 
-// worthPackingA tells the same of A, which is read once for every panel of B.
-func worthPackingA(m, n, k int) bool { return n >= 96 && m*k > 256*256 }
-
-func gemmPacked[T Float](p Path, width, m, n, k int, alpha T, a, b, c view[T], load bool) {
-	packA := worthPackingA(m, n, k) && a.rs >= 0 && a.cs >= 0
-	step := m
-	if packA {
-		step = blockM
+// worthPackingA tells the same of A, which is read once for every panel of B:
+// if it overflows the second-level cache, or, stored by columns, the pages at
+// hand.
+func worthPackingA[T Float](m, n, k int, a view[T]) bool {
+	switch {
+	case n < 192 || a.rs < 0 || a.cs < 0:
+		return false
+	case a.cs == 1:
+		return m*k > 120<<10
 	}
+	return k*a.cs > 64<<10
+}
+
+// gemmPacked multiplies from packed copies: of panels of B, and of blocks of A
+// where those are used often enough. Without the latter a panel is used as soon
+// as it is packed, while it lies in the nearest cache.
+func gemmPacked[T Float](p Path, width, m, n, k int, alpha T, a, b, c view[T], load bool) {
+	if !worthPackingA(m, n, k, a) {
+		buf := getBuffer[T](width * k)
+		for j := 0; j < n; j += width {
+			w := min(width, n-j)
+			packB(p, k, w, b.at(0, j), *buf, width)
+			cj := c.at(0, j)
+			gemmPanel(p, m, w, k, alpha, a.data, a.off, a.rs, a.cs, *buf, 0, width, cj.data, cj.off, cj.rs, load)
+		}
+		putBuffer(buf)
+		return
+	}
+	abuf := getBuffer[T](blockM * k)
 	for jc := 0; jc < n; jc += blockN {
 		nb := min(blockN, n-jc)
 		panels := (nb + width - 1) / width
 		buf := getBuffer[T](panels * width * k)
 		for q := range panels {
 			j := jc + q*width
-			packPanel(p, k, min(width, n-j), b.at(0, j), (*buf)[q*width*k:], width)
+			packB(p, k, min(width, n-j), b.at(0, j), (*buf)[q*width*k:], width)
 		}
-		var abuf *[]T
-		if packA {
-			abuf = getBuffer[T](blockM * k)
-		}
-		for ic := 0; ic < m; ic += step {
-			mb := min(step, m-ic)
-			ab := a.at(ic, 0)
-			if packA {
-				packPanel(p, k, mb, view[T]{ab.data, ab.off, ab.cs, ab.rs}, *abuf, blockM)
-				ab = view[T]{*abuf, 0, 1, blockM}
-			}
+		for ic := 0; ic < m; ic += blockM {
+			h := min(blockM, m-ic)
+			packA(p, h, k, a.at(ic, 0), *abuf)
 			for q := range panels {
 				j := jc + q*width
 				cj := c.at(ic, j)
-				gemmPanel(p, mb, min(width, n-j), k, alpha, ab.data, ab.off, ab.rs, ab.cs, *buf, q*width*k, width, cj.data, cj.off, cj.rs, load)
+				gemmPanel(p, h, min(width, n-j), k, alpha, *abuf, 0, 1, blockM, *buf, q*width*k, width, cj.data, cj.off, cj.rs, load)
 			}
-		}
-		if packA {
-			putBuffer(abuf)
 		}
 		putBuffer(buf)
 	}
+	putBuffer(abuf)
 }
 
-// packPanel copies the rows x cols matrix b, which has a unit stride one way,
-// to dst with row stride ld.
-func packPanel[T Float](p Path, rows, cols int, b view[T], dst []T, ld int) {
+// packB copies the k x n panel b to rows of the given width.
+func packB[T Float](p Path, k, n int, b view[T], dst []T, width int) {
 	if b.cs == 1 {
-		for i := range rows {
-			copy(dst[i*ld:i*ld+cols], b.data[b.off+i*b.rs:])
-		}
+		packRows(p, k, n, b.data, b.off, b.rs, dst, width)
 		return
 	}
-	transpose(p, cols, rows, b.data, b.off, b.cs, dst, 0, ld)
+	transpose(p, n, k, b.data, b.off, b.cs, dst, 0, width)
+}
+
+// packA copies the m x k block a, column by column, to columns of blockM.
+func packA[T Float](p Path, m, k int, a view[T], dst []T) {
+	if a.cs == 1 {
+		transpose(p, m, k, a.data, a.off, a.rs, dst, 0, blockM)
+		return
+	}
+	for i := range k {
+		copy(dst[i*blockM:i*blockM+m], a.data[a.off+i*a.cs:])
+	}
 }
 
 // scale computes C = beta*C; with beta zero C is not read.

@@ -14,7 +14,7 @@ func supported(p Path) bool {
 	case AVX2:
 		return x.HasAVX2 && x.HasFMA
 	case AVX512:
-		return x.HasAVX512F && x.HasBMI2 && supported(AVX2)
+		return x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512VL && x.HasBMI2 && supported(AVX2)
 	}
 	return true
 }
@@ -111,5 +111,36 @@ func dotRows[T Float](p Path, m, n int, a []T, lda int, x, y []T) {
 		}
 	default:
 		dotRowsPortable(m, n, a, lda, x, y)
+	}
+}
+
+func factorPanel(p Path, r, h, n int, u view[float64], dinv []float64) int {
+	switch p {
+	case AVX512:
+		return dfactor512(r, h, n, ptr64(u.data, u.off), u.rs, ptr64(dinv, 0))
+	case AVX2:
+		return dfactor256(r, h, n, ptr64(u.data, u.off), u.rs, ptr64(dinv, 0))
+	}
+	return factorPanelPortable(r, h, n, u, dinv)
+}
+
+// packRows copies a panel of B, at most the panel width wide, to dst, whose
+// rows have room for whole vectors.
+func packRows[T Float](p Path, rows, n int, src []T, so, lds int, dst []T, ldd int) {
+	switch p {
+	case AVX512:
+		if is64[T]() {
+			dpack512(rows, n, ptr64(src, so), lds, ptr64(dst, 0), ldd)
+		} else {
+			spack512(rows, n, ptr32(src, so), lds, ptr32(dst, 0), ldd)
+		}
+	case AVX2:
+		if is64[T]() {
+			dpack256(rows, n, ptr64(src, so), lds, ptr64(dst, 0), ldd)
+		} else {
+			spack256(rows, n, ptr32(src, so), lds, ptr32(dst, 0), ldd)
+		}
+	default:
+		packRowsPortable(rows, n, src, so, lds, dst, ldd)
 	}
 }

@@ -14,8 +14,11 @@ DATA lanes<>+48(SB)/8, $0x0000000000000000
 DATA lanes<>+56(SB)/8, $0x0000000000000000
 GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
+DATA one<>+0(SB)/8, $0x3ff0000000000000
+GLOBL one<>(SB), RODATA|NOPTR, $8
+
 // func dgemm256(m int, n int, k int, alpha float64, a *float64, ars int, acs int, b *float64, brs int, c *float64, ldc int, load bool)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dgemm256(SB), NOSPLIT, $0-89
 	MOVQ m+0(FP), AX
 	MOVQ a+32(FP), CX
@@ -34,23 +37,35 @@ TEXT ·dgemm256(SB), NOSPLIT, $0-89
 	JNE  masked4x1
 
 full4x1:
-	CMPQ   AX, $0x00000004
-	JL     masked4x1
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000004
+	JL         masked4x1
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         full4x1k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 full4x1k:
-	VMOVUPS      (R10), Y4
+	VMOVUPS      (R11), Y4
 	VBROADCASTSD (SI), Y5
 	VFMADD231PD  Y4, Y5, Y0
 	VBROADCASTSD (SI)(BX*1), Y5
@@ -59,26 +74,26 @@ full4x1k:
 	VFMADD231PD  Y4, Y5, Y2
 	VBROADCASTSD (SI)(DI*1), Y5
 	VFMADD231PD  Y4, Y5, Y3
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full4x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Y4
 	CMPB         load+88(FP), $0x00
 	JEQ          full4x1clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y5
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PD  Y5, Y4, Y0
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y5
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PD  Y5, Y4, Y1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y5
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PD  Y5, Y4, Y2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y5
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PD  Y5, Y4, Y3
 	JMP          full4x1store
 
@@ -91,36 +106,48 @@ full4x1clear:
 
 full4x1store:
 	VMOVUPS Y0, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y2, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y3, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     full4x1
 
 masked4x1:
-	CMPQ   AX, $0x00000004
-	JL     masked2x1
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000004
+	JL         masked2x1
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         masked4x1k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 masked4x1k:
 	VMOVUPS      (R8), Y4
-	VMASKMOVPD   (R10), Y4, Y4
+	VMASKMOVPD   (R11), Y4, Y4
 	VBROADCASTSD (SI), Y5
 	VFMADD231PD  Y4, Y5, Y0
 	VBROADCASTSD (SI)(BX*1), Y5
@@ -129,30 +156,30 @@ masked4x1k:
 	VFMADD231PD  Y4, Y5, Y2
 	VBROADCASTSD (SI)(DI*1), Y5
 	VFMADD231PD  Y4, Y5, Y3
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked4x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Y4
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x1clear
-	MOVQ         DX, DI
+	MOVQ         DX, SI
 	VMOVUPS      (R8), Y5
-	VMASKMOVPD   (DI), Y5, Y5
+	VMASKMOVPD   (SI), Y5, Y5
 	VFMADD213PD  Y5, Y4, Y0
-	ADDQ         SI, DI
+	ADDQ         R9, SI
 	VMOVUPS      (R8), Y5
-	VMASKMOVPD   (DI), Y5, Y5
+	VMASKMOVPD   (SI), Y5, Y5
 	VFMADD213PD  Y5, Y4, Y1
-	ADDQ         SI, DI
+	ADDQ         R9, SI
 	VMOVUPS      (R8), Y5
-	VMASKMOVPD   (DI), Y5, Y5
+	VMASKMOVPD   (SI), Y5, Y5
 	VFMADD213PD  Y5, Y4, Y2
-	ADDQ         SI, DI
+	ADDQ         R9, SI
 	VMOVUPS      (R8), Y5
-	VMASKMOVPD   (DI), Y5, Y5
+	VMASKMOVPD   (SI), Y5, Y5
 	VFMADD213PD  Y5, Y4, Y3
 	JMP          masked4x1store
 
@@ -166,16 +193,16 @@ masked4x1clear:
 masked4x1store:
 	VMOVUPS    (R8), Y5
 	VMASKMOVPD Y0, Y5, (DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    (R8), Y5
 	VMASKMOVPD Y1, Y5, (DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    (R8), Y5
 	VMASKMOVPD Y2, Y5, (DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    (R8), Y5
 	VMASKMOVPD Y3, Y5, (DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	LEAQ       (CX)(BX*4), CX
 	SUBQ       $0x00000004, AX
 	JMP        masked4x1
@@ -186,6 +213,8 @@ masked2x1:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -204,18 +233,18 @@ masked2x1k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked2x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Y2
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x1clear
-	MOVQ         DX, DI
+	MOVQ         DX, SI
 	VMOVUPS      (R8), Y3
-	VMASKMOVPD   (DI), Y3, Y3
+	VMASKMOVPD   (SI), Y3, Y3
 	VFMADD213PD  Y3, Y2, Y0
-	ADDQ         SI, DI
+	ADDQ         DI, SI
 	VMOVUPS      (R8), Y3
-	VMASKMOVPD   (DI), Y3, Y3
+	VMASKMOVPD   (SI), Y3, Y3
 	VFMADD213PD  Y3, Y2, Y1
 	JMP          masked2x1store
 
@@ -227,10 +256,10 @@ masked2x1clear:
 masked2x1store:
 	VMOVUPS    (R8), Y3
 	VMASKMOVPD Y0, Y3, (DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	VMOVUPS    (R8), Y3
 	VMASKMOVPD Y1, Y3, (DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	LEAQ       (CX)(BX*2), CX
 	SUBQ       $0x00000002, AX
 	JMP        masked2x1
@@ -240,6 +269,8 @@ masked1x1:
 	JL     done
 	VXORPS Y0, Y0, Y0
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -256,14 +287,14 @@ masked1x1k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked1x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Y1
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x1clear
-	MOVQ         DX, DI
+	MOVQ         DX, SI
 	VMOVUPS      (R8), Y2
-	VMASKMOVPD   (DI), Y2, Y2
+	VMASKMOVPD   (SI), Y2, Y2
 	VFMADD213PD  Y2, Y1, Y0
 	JMP          masked1x1store
 
@@ -274,7 +305,7 @@ masked1x1clear:
 masked1x1store:
 	VMOVUPS    (R8), Y2
 	VMASKMOVPD Y0, Y2, (DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	ADDQ       BX, CX
 	SUBQ       $0x00000001, AX
 	JMP        masked1x1
@@ -291,28 +322,40 @@ wider1:
 	JNE  masked4x2
 
 full4x2:
-	CMPQ   AX, $0x00000004
-	JL     masked4x2
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000004
+	JL         masked4x2
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         full4x2k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 full4x2k:
-	VMOVUPS      (R10), Y8
-	VMOVUPS      32(R10), Y9
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
 	VBROADCASTSD (SI), Y10
 	VFMADD231PD  Y8, Y10, Y0
 	VFMADD231PD  Y9, Y10, Y1
@@ -325,34 +368,34 @@ full4x2k:
 	VBROADCASTSD (SI)(DI*1), Y10
 	VFMADD231PD  Y8, Y10, Y6
 	VFMADD231PD  Y9, Y10, Y7
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full4x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Y8
 	CMPB         load+88(FP), $0x00
 	JEQ          full4x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y9
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PD  Y9, Y8, Y0
-	VMOVUPS      32(DI), Y9
+	VMOVUPS      32(SI), Y9
 	VFMADD213PD  Y9, Y8, Y1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PD  Y9, Y8, Y2
-	VMOVUPS      32(DI), Y9
+	VMOVUPS      32(SI), Y9
 	VFMADD213PD  Y9, Y8, Y3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PD  Y9, Y8, Y4
-	VMOVUPS      32(DI), Y9
+	VMOVUPS      32(SI), Y9
 	VFMADD213PD  Y9, Y8, Y5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PD  Y9, Y8, Y6
-	VMOVUPS      32(DI), Y9
+	VMOVUPS      32(SI), Y9
 	VFMADD213PD  Y9, Y8, Y7
 	JMP          full4x2store
 
@@ -370,44 +413,56 @@ full4x2clear:
 full4x2store:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y2, (DX)
 	VMOVUPS Y3, 32(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y4, (DX)
 	VMOVUPS Y5, 32(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     full4x2
 
 masked4x2:
-	CMPQ   AX, $0x00000004
-	JL     masked2x2
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000004
+	JL         masked2x2
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         masked4x2k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 masked4x2k:
-	VMOVUPS      (R10), Y8
+	VMOVUPS      (R11), Y8
 	VMOVUPS      (R8), Y9
-	VMASKMOVPD   32(R10), Y9, Y9
+	VMASKMOVPD   32(R11), Y9, Y9
 	VBROADCASTSD (SI), Y10
 	VFMADD231PD  Y8, Y10, Y0
 	VFMADD231PD  Y9, Y10, Y1
@@ -420,38 +475,38 @@ masked4x2k:
 	VBROADCASTSD (SI)(DI*1), Y10
 	VFMADD231PD  Y8, Y10, Y6
 	VFMADD231PD  Y9, Y10, Y7
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked4x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Y8
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y9
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PD  Y9, Y8, Y0
 	VMOVUPS      (R8), Y9
-	VMASKMOVPD   32(DI), Y9, Y9
+	VMASKMOVPD   32(SI), Y9, Y9
 	VFMADD213PD  Y9, Y8, Y1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PD  Y9, Y8, Y2
 	VMOVUPS      (R8), Y9
-	VMASKMOVPD   32(DI), Y9, Y9
+	VMASKMOVPD   32(SI), Y9, Y9
 	VFMADD213PD  Y9, Y8, Y3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PD  Y9, Y8, Y4
 	VMOVUPS      (R8), Y9
-	VMASKMOVPD   32(DI), Y9, Y9
+	VMASKMOVPD   32(SI), Y9, Y9
 	VFMADD213PD  Y9, Y8, Y5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PD  Y9, Y8, Y6
 	VMOVUPS      (R8), Y9
-	VMASKMOVPD   32(DI), Y9, Y9
+	VMASKMOVPD   32(SI), Y9, Y9
 	VFMADD213PD  Y9, Y8, Y7
 	JMP          masked4x2store
 
@@ -470,19 +525,19 @@ masked4x2store:
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPD Y1, Y9, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y2, (DX)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPD Y3, Y9, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y4, (DX)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPD Y5, Y9, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y6, (DX)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPD Y7, Y9, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	LEAQ       (CX)(BX*4), CX
 	SUBQ       $0x00000004, AX
 	JMP        masked4x2
@@ -495,6 +550,8 @@ masked2x2:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -516,22 +573,22 @@ masked2x2k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked2x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Y4
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y5
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PD  Y5, Y4, Y0
 	VMOVUPS      (R8), Y5
-	VMASKMOVPD   32(DI), Y5, Y5
+	VMASKMOVPD   32(SI), Y5, Y5
 	VFMADD213PD  Y5, Y4, Y1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y5
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PD  Y5, Y4, Y2
 	VMOVUPS      (R8), Y5
-	VMASKMOVPD   32(DI), Y5, Y5
+	VMASKMOVPD   32(SI), Y5, Y5
 	VFMADD213PD  Y5, Y4, Y3
 	JMP          masked2x2store
 
@@ -546,11 +603,11 @@ masked2x2store:
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    (R8), Y5
 	VMASKMOVPD Y1, Y5, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	VMOVUPS    Y2, (DX)
 	VMOVUPS    (R8), Y5
 	VMASKMOVPD Y3, Y5, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	LEAQ       (CX)(BX*2), CX
 	SUBQ       $0x00000002, AX
 	JMP        masked2x2
@@ -561,6 +618,8 @@ masked1x2:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -579,16 +638,16 @@ masked1x2k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked1x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Y2
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y3
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y3
 	VFMADD213PD  Y3, Y2, Y0
 	VMOVUPS      (R8), Y3
-	VMASKMOVPD   32(DI), Y3, Y3
+	VMASKMOVPD   32(SI), Y3, Y3
 	VFMADD213PD  Y3, Y2, Y1
 	JMP          masked1x2store
 
@@ -601,7 +660,7 @@ masked1x2store:
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    (R8), Y3
 	VMASKMOVPD Y1, Y3, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	ADDQ       BX, CX
 	SUBQ       $0x00000001, AX
 	JMP        masked1x2
@@ -616,33 +675,49 @@ wider2:
 	JNE  masked4x3
 
 full4x3:
-	CMPQ   AX, $0x00000004
-	JL     masked4x3
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000004
+	JL         masked4x3
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         full4x3k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
 
 full4x3k:
-	VMOVUPS      (R10), Y12
-	VMOVUPS      32(R10), Y13
-	VMOVUPS      64(R10), Y14
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VMOVUPS      64(R11), Y14
 	VBROADCASTSD (SI), Y15
 	VFMADD231PD  Y12, Y15, Y0
 	VFMADD231PD  Y13, Y15, Y1
@@ -659,42 +734,42 @@ full4x3k:
 	VFMADD231PD  Y12, Y15, Y9
 	VFMADD231PD  Y13, Y15, Y10
 	VFMADD231PD  Y14, Y15, Y11
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full4x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Y12
 	CMPB         load+88(FP), $0x00
 	JEQ          full4x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y13
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PD  Y13, Y12, Y0
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PD  Y13, Y12, Y1
-	VMOVUPS      64(DI), Y13
+	VMOVUPS      64(SI), Y13
 	VFMADD213PD  Y13, Y12, Y2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PD  Y13, Y12, Y3
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PD  Y13, Y12, Y4
-	VMOVUPS      64(DI), Y13
+	VMOVUPS      64(SI), Y13
 	VFMADD213PD  Y13, Y12, Y5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PD  Y13, Y12, Y6
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PD  Y13, Y12, Y7
-	VMOVUPS      64(DI), Y13
+	VMOVUPS      64(SI), Y13
 	VFMADD213PD  Y13, Y12, Y8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PD  Y13, Y12, Y9
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PD  Y13, Y12, Y10
-	VMOVUPS      64(DI), Y13
+	VMOVUPS      64(SI), Y13
 	VFMADD213PD  Y13, Y12, Y11
 	JMP          full4x3store
 
@@ -717,52 +792,68 @@ full4x3store:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y3, (DX)
 	VMOVUPS Y4, 32(DX)
 	VMOVUPS Y5, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
 	VMOVUPS Y8, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y9, (DX)
 	VMOVUPS Y10, 32(DX)
 	VMOVUPS Y11, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     full4x3
 
 masked4x3:
-	CMPQ   AX, $0x00000004
-	JL     masked2x3
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000004
+	JL         masked2x3
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         masked4x3k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
 
 masked4x3k:
-	VMOVUPS      (R10), Y12
-	VMOVUPS      32(R10), Y13
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
 	VMOVUPS      (R8), Y14
-	VMASKMOVPD   64(R10), Y14, Y14
+	VMASKMOVPD   64(R11), Y14, Y14
 	VBROADCASTSD (SI), Y15
 	VFMADD231PD  Y12, Y15, Y0
 	VFMADD231PD  Y13, Y15, Y1
@@ -779,46 +870,46 @@ masked4x3k:
 	VFMADD231PD  Y12, Y15, Y9
 	VFMADD231PD  Y13, Y15, Y10
 	VFMADD231PD  Y14, Y15, Y11
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked4x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Y12
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y13
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PD  Y13, Y12, Y0
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PD  Y13, Y12, Y1
 	VMOVUPS      (R8), Y13
-	VMASKMOVPD   64(DI), Y13, Y13
+	VMASKMOVPD   64(SI), Y13, Y13
 	VFMADD213PD  Y13, Y12, Y2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PD  Y13, Y12, Y3
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PD  Y13, Y12, Y4
 	VMOVUPS      (R8), Y13
-	VMASKMOVPD   64(DI), Y13, Y13
+	VMASKMOVPD   64(SI), Y13, Y13
 	VFMADD213PD  Y13, Y12, Y5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PD  Y13, Y12, Y6
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PD  Y13, Y12, Y7
 	VMOVUPS      (R8), Y13
-	VMASKMOVPD   64(DI), Y13, Y13
+	VMASKMOVPD   64(SI), Y13, Y13
 	VFMADD213PD  Y13, Y12, Y8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PD  Y13, Y12, Y9
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PD  Y13, Y12, Y10
 	VMOVUPS      (R8), Y13
-	VMASKMOVPD   64(DI), Y13, Y13
+	VMASKMOVPD   64(SI), Y13, Y13
 	VFMADD213PD  Y13, Y12, Y11
 	JMP          masked4x3store
 
@@ -842,22 +933,22 @@ masked4x3store:
 	VMOVUPS    Y1, 32(DX)
 	VMOVUPS    (R8), Y13
 	VMASKMOVPD Y2, Y13, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y3, (DX)
 	VMOVUPS    Y4, 32(DX)
 	VMOVUPS    (R8), Y13
 	VMASKMOVPD Y5, Y13, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y6, (DX)
 	VMOVUPS    Y7, 32(DX)
 	VMOVUPS    (R8), Y13
 	VMASKMOVPD Y8, Y13, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y9, (DX)
 	VMOVUPS    Y10, 32(DX)
 	VMOVUPS    (R8), Y13
 	VMASKMOVPD Y11, Y13, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	LEAQ       (CX)(BX*4), CX
 	SUBQ       $0x00000004, AX
 	JMP        masked4x3
@@ -872,6 +963,8 @@ masked2x3:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -896,26 +989,26 @@ masked2x3k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked2x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Y6
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y7
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y7
 	VFMADD213PD  Y7, Y6, Y0
-	VMOVUPS      32(DI), Y7
+	VMOVUPS      32(SI), Y7
 	VFMADD213PD  Y7, Y6, Y1
 	VMOVUPS      (R8), Y7
-	VMASKMOVPD   64(DI), Y7, Y7
+	VMASKMOVPD   64(SI), Y7, Y7
 	VFMADD213PD  Y7, Y6, Y2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y7
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Y7
 	VFMADD213PD  Y7, Y6, Y3
-	VMOVUPS      32(DI), Y7
+	VMOVUPS      32(SI), Y7
 	VFMADD213PD  Y7, Y6, Y4
 	VMOVUPS      (R8), Y7
-	VMASKMOVPD   64(DI), Y7, Y7
+	VMASKMOVPD   64(SI), Y7, Y7
 	VFMADD213PD  Y7, Y6, Y5
 	JMP          masked2x3store
 
@@ -933,12 +1026,12 @@ masked2x3store:
 	VMOVUPS    Y1, 32(DX)
 	VMOVUPS    (R8), Y7
 	VMASKMOVPD Y2, Y7, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	VMOVUPS    Y3, (DX)
 	VMOVUPS    Y4, 32(DX)
 	VMOVUPS    (R8), Y7
 	VMASKMOVPD Y5, Y7, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	LEAQ       (CX)(BX*2), CX
 	SUBQ       $0x00000002, AX
 	JMP        masked2x3
@@ -950,6 +1043,8 @@ masked1x3:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -970,18 +1065,18 @@ masked1x3k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked1x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Y3
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y4
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y4
 	VFMADD213PD  Y4, Y3, Y0
-	VMOVUPS      32(DI), Y4
+	VMOVUPS      32(SI), Y4
 	VFMADD213PD  Y4, Y3, Y1
 	VMOVUPS      (R8), Y4
-	VMASKMOVPD   64(DI), Y4, Y4
+	VMASKMOVPD   64(SI), Y4, Y4
 	VFMADD213PD  Y4, Y3, Y2
 	JMP          masked1x3store
 
@@ -996,7 +1091,7 @@ masked1x3store:
 	VMOVUPS    Y1, 32(DX)
 	VMOVUPS    (R8), Y4
 	VMASKMOVPD Y2, Y4, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	ADDQ       BX, CX
 	SUBQ       $0x00000001, AX
 	JMP        masked1x3
@@ -2575,8 +2670,1473 @@ done:
 	VZEROUPPER
 	RET
 
+// func dpack256(rows int, n int, src *float64, lds int, dst *float64, ldd int)
+// Requires: AVX
+TEXT ·dpack256(SB), NOSPLIT, $0-48
+	MOVQ n+8(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ dst+32(FP), DX
+	MOVQ lds+24(FP), BX
+	SHLQ $0x03, BX
+	MOVQ ldd+40(FP), SI
+	SHLQ $0x03, SI
+	MOVQ rows+0(FP), DI
+	CMPQ AX, $0x00000004
+	JG   wider1
+	SUBQ $0x00000000, AX
+	LEAQ lanes<>+32(SB), R8
+	SHLQ $0x03, AX
+	SUBQ AX, R8
+
+row1:
+	VMOVUPS    (R8), Y0
+	VMASKMOVPD (CX), Y0, Y0
+	VMOVUPS    Y0, (DX)
+	ADDQ       BX, CX
+	ADDQ       SI, DX
+	DECQ       DI
+	JNZ        row1
+	JMP        done
+
+wider1:
+	CMPQ AX, $0x00000008
+	JG   wider2
+	SUBQ $0x00000004, AX
+	LEAQ lanes<>+32(SB), R8
+	SHLQ $0x03, AX
+	SUBQ AX, R8
+
+row2:
+	VMOVUPS    (CX), Y0
+	VMOVUPS    (R8), Y1
+	VMASKMOVPD 32(CX), Y1, Y1
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y1, 32(DX)
+	ADDQ       BX, CX
+	ADDQ       SI, DX
+	DECQ       DI
+	JNZ        row2
+	JMP        done
+
+wider2:
+	SUBQ $0x00000008, AX
+	LEAQ lanes<>+32(SB), R8
+	SHLQ $0x03, AX
+	SUBQ AX, R8
+
+row3:
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	VMOVUPS    (R8), Y2
+	VMASKMOVPD 64(CX), Y2, Y2
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y1, 32(DX)
+	VMOVUPS    Y2, 64(DX)
+	ADDQ       BX, CX
+	ADDQ       SI, DX
+	DECQ       DI
+	JNZ        row3
+
+done:
+	VZEROUPPER
+	RET
+
+// func dfactor256(r int, h int, n int, u *float64, ldu int, dinv *float64) int
+// Requires: AVX, AVX2, FMA3
+TEXT ·dfactor256(SB), NOSPLIT, $0-56
+	MOVQ   n+16(FP), AX
+	MOVQ   h+8(FP), CX
+	MOVQ   u+24(FP), DX
+	MOVQ   r+0(FP), BX
+	LEAQ   (DX)(BX*8), DX
+	CMPQ   AX, $0x00000004
+	JG     wider1
+	SUBQ   $0x00000000, AX
+	LEAQ   lanes<>+32(SB), BX
+	SHLQ   $0x03, AX
+	SUBQ   AX, BX
+	CMPQ   CX, $0x00000004
+	JNE    rows3x1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f4x1solve
+
+f4x1k:
+	VMOVUPS      (BX), Y4
+	VMASKMOVPD   (DX), Y4, Y4
+	VBROADCASTSD (DX), Y5
+	VFMADD231PD  Y4, Y5, Y0
+	VBROADCASTSD 8(DX), Y5
+	VFMADD231PD  Y4, Y5, Y1
+	VBROADCASTSD 16(DX), Y5
+	VFMADD231PD  Y4, Y5, Y2
+	VBROADCASTSD 24(DX), Y5
+	VFMADD231PD  Y4, Y5, Y3
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f4x1k
+
+f4x1solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (BX), Y4
+	VMASKMOVPD (DX), Y4, Y4
+	VSUBPD     Y0, Y4, Y0
+	VMOVUPS    (BX), Y4
+	VMASKMOVPD (DX)(AX*1), Y4, Y4
+	VSUBPD     Y1, Y4, Y1
+	VMOVUPS    (BX), Y4
+	VMASKMOVPD (DX)(AX*2), Y4, Y4
+	VSUBPD     Y2, Y4, Y2
+	VMOVUPS    (BX), Y4
+	VMASKMOVPD (DX)(SI*1), Y4, Y4
+	VSUBPD     Y3, Y4, Y3
+	VMOVAPD    X0, X4
+	VXORPD     X5, X5, X5
+	VUCOMISD   X5, X4
+	JHI        f4x1positive0
+	VMOVSD     X4, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x1positive0:
+	VSQRTSD      X4, X4, X5
+	VMOVSD       one<>+0(SB), X4
+	VDIVSD       X5, X4, X4
+	VMOVSD       X4, (CX)
+	VBROADCASTSD X4, Y4
+	VMULPD       Y4, Y0, Y0
+	VMOVUPS      (BX), Y4
+	VMASKMOVPD   Y0, Y4, (DX)
+	VMOVSD       X5, (DX)
+	VBROADCASTSD 8(DX), Y4
+	VFNMADD231PD Y0, Y4, Y1
+	VBROADCASTSD 16(DX), Y4
+	VFNMADD231PD Y0, Y4, Y2
+	VBROADCASTSD 24(DX), Y4
+	VFNMADD231PD Y0, Y4, Y3
+	VPERMILPD    $0x01, X1, X0
+	VXORPD       X4, X4, X4
+	VUCOMISD     X4, X0
+	JHI          f4x1positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x1positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X4
+	VDIVSD       X0, X4, X4
+	VMOVSD       X4, 8(CX)
+	VBROADCASTSD X4, Y4
+	VMULPD       Y4, Y1, Y1
+	VMOVUPS      (BX), Y4
+	VMASKMOVPD   Y1, Y4, (DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Y4
+	VFNMADD231PD Y1, Y4, Y2
+	VBROADCASTSD 24(DX)(AX*1), Y4
+	VFNMADD231PD Y1, Y4, Y3
+	VEXTRACTF128 $0x01, Y2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x1positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x1positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Y4
+	VMULPD       Y4, Y2, Y2
+	VMOVUPS      (BX), Y4
+	VMASKMOVPD   Y2, Y4, (DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	VBROADCASTSD 24(DX)(AX*2), Y4
+	VFNMADD231PD Y2, Y4, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VPERMILPD    $0x01, X0, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x1positive3
+	VMOVSD       X0, 24(DX)(SI*1)
+	MOVQ         $0x00000003, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x1positive3:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 24(CX)
+	VBROADCASTSD X1, Y4
+	VMULPD       Y4, Y3, Y3
+	VMOVUPS      (BX), Y4
+	VMASKMOVPD   Y3, Y4, (DX)(SI*1)
+	VMOVSD       X0, 24(DX)(SI*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows3x1:
+	CMPQ   CX, $0x00000003
+	JNE    rows2x1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f3x1solve
+
+f3x1k:
+	VMOVUPS      (BX), Y3
+	VMASKMOVPD   (DX), Y3, Y3
+	VBROADCASTSD (DX), Y4
+	VFMADD231PD  Y3, Y4, Y0
+	VBROADCASTSD 8(DX), Y4
+	VFMADD231PD  Y3, Y4, Y1
+	VBROADCASTSD 16(DX), Y4
+	VFMADD231PD  Y3, Y4, Y2
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f3x1k
+
+f3x1solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (BX), Y3
+	VMASKMOVPD (DX), Y3, Y3
+	VSUBPD     Y0, Y3, Y0
+	VMOVUPS    (BX), Y3
+	VMASKMOVPD (DX)(AX*1), Y3, Y3
+	VSUBPD     Y1, Y3, Y1
+	VMOVUPS    (BX), Y3
+	VMASKMOVPD (DX)(AX*2), Y3, Y3
+	VSUBPD     Y2, Y3, Y2
+	VMOVAPD    X0, X3
+	VXORPD     X4, X4, X4
+	VUCOMISD   X4, X3
+	JHI        f3x1positive0
+	VMOVSD     X3, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x1positive0:
+	VSQRTSD      X3, X3, X4
+	VMOVSD       one<>+0(SB), X3
+	VDIVSD       X4, X3, X3
+	VMOVSD       X3, (CX)
+	VBROADCASTSD X3, Y3
+	VMULPD       Y3, Y0, Y0
+	VMOVUPS      (BX), Y3
+	VMASKMOVPD   Y0, Y3, (DX)
+	VMOVSD       X4, (DX)
+	VBROADCASTSD 8(DX), Y3
+	VFNMADD231PD Y0, Y3, Y1
+	VBROADCASTSD 16(DX), Y3
+	VFNMADD231PD Y0, Y3, Y2
+	VPERMILPD    $0x01, X1, X0
+	VXORPD       X3, X3, X3
+	VUCOMISD     X3, X0
+	JHI          f3x1positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x1positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X3
+	VDIVSD       X0, X3, X3
+	VMOVSD       X3, 8(CX)
+	VBROADCASTSD X3, Y3
+	VMULPD       Y3, Y1, Y1
+	VMOVUPS      (BX), Y3
+	VMASKMOVPD   Y1, Y3, (DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Y3
+	VFNMADD231PD Y1, Y3, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x1positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x1positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Y3
+	VMULPD       Y3, Y2, Y2
+	VMOVUPS      (BX), Y3
+	VMASKMOVPD   Y2, Y3, (DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows2x1:
+	CMPQ   CX, $0x00000002
+	JNE    rows1x1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f2x1solve
+
+f2x1k:
+	VMOVUPS      (BX), Y2
+	VMASKMOVPD   (DX), Y2, Y2
+	VBROADCASTSD (DX), Y3
+	VFMADD231PD  Y2, Y3, Y0
+	VBROADCASTSD 8(DX), Y3
+	VFMADD231PD  Y2, Y3, Y1
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f2x1k
+
+f2x1solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (BX), Y2
+	VMASKMOVPD (DX), Y2, Y2
+	VSUBPD     Y0, Y2, Y0
+	VMOVUPS    (BX), Y2
+	VMASKMOVPD (DX)(AX*1), Y2, Y2
+	VSUBPD     Y1, Y2, Y1
+	VMOVAPD    X0, X2
+	VXORPD     X3, X3, X3
+	VUCOMISD   X3, X2
+	JHI        f2x1positive0
+	VMOVSD     X2, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x1positive0:
+	VSQRTSD      X2, X2, X3
+	VMOVSD       one<>+0(SB), X2
+	VDIVSD       X3, X2, X2
+	VMOVSD       X2, (CX)
+	VBROADCASTSD X2, Y2
+	VMULPD       Y2, Y0, Y0
+	VMOVUPS      (BX), Y2
+	VMASKMOVPD   Y0, Y2, (DX)
+	VMOVSD       X3, (DX)
+	VBROADCASTSD 8(DX), Y2
+	VFNMADD231PD Y0, Y2, Y1
+	VPERMILPD    $0x01, X1, X0
+	VXORPD       X2, X2, X2
+	VUCOMISD     X2, X0
+	JHI          f2x1positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x1positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X2
+	VDIVSD       X0, X2, X2
+	VMOVSD       X2, 8(CX)
+	VBROADCASTSD X2, Y2
+	VMULPD       Y2, Y1, Y1
+	VMOVUPS      (BX), Y2
+	VMASKMOVPD   Y1, Y2, (DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows1x1:
+	VXORPS Y0, Y0, Y0
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f1x1solve
+
+f1x1k:
+	VMOVUPS      (BX), Y1
+	VMASKMOVPD   (DX), Y1, Y1
+	VBROADCASTSD (DX), Y2
+	VFMADD231PD  Y1, Y2, Y0
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f1x1k
+
+f1x1solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), AX
+	VMOVUPS    (BX), Y1
+	VMASKMOVPD (DX), Y1, Y1
+	VSUBPD     Y0, Y1, Y0
+	VMOVAPD    X0, X1
+	VXORPD     X2, X2, X2
+	VUCOMISD   X2, X1
+	JHI        f1x1positive0
+	VMOVSD     X1, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f1x1positive0:
+	VSQRTSD      X1, X1, X2
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X2, X1, X1
+	VMOVSD       X1, (CX)
+	VBROADCASTSD X1, Y1
+	VMULPD       Y1, Y0, Y0
+	VMOVUPS      (BX), Y1
+	VMASKMOVPD   Y0, Y1, (DX)
+	VMOVSD       X2, (DX)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+wider1:
+	CMPQ   AX, $0x00000008
+	JG     wider2
+	SUBQ   $0x00000004, AX
+	LEAQ   lanes<>+32(SB), BX
+	SHLQ   $0x03, AX
+	SUBQ   AX, BX
+	CMPQ   CX, $0x00000004
+	JNE    rows3x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f4x2solve
+
+f4x2k:
+	VMOVUPS      (DX), Y8
+	VMOVUPS      (BX), Y9
+	VMASKMOVPD   32(DX), Y9, Y9
+	VBROADCASTSD (DX), Y10
+	VFMADD231PD  Y8, Y10, Y0
+	VFMADD231PD  Y9, Y10, Y1
+	VBROADCASTSD 8(DX), Y10
+	VFMADD231PD  Y8, Y10, Y2
+	VFMADD231PD  Y9, Y10, Y3
+	VBROADCASTSD 16(DX), Y10
+	VFMADD231PD  Y8, Y10, Y4
+	VFMADD231PD  Y9, Y10, Y5
+	VBROADCASTSD 24(DX), Y10
+	VFMADD231PD  Y8, Y10, Y6
+	VFMADD231PD  Y9, Y10, Y7
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f4x2k
+
+f4x2solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (DX), Y8
+	VSUBPD     Y0, Y8, Y0
+	VMOVUPS    (BX), Y8
+	VMASKMOVPD 32(DX), Y8, Y8
+	VSUBPD     Y1, Y8, Y1
+	VMOVUPS    (DX)(AX*1), Y8
+	VSUBPD     Y2, Y8, Y2
+	VMOVUPS    (BX), Y8
+	VMASKMOVPD 32(DX)(AX*1), Y8, Y8
+	VSUBPD     Y3, Y8, Y3
+	VMOVUPS    (DX)(AX*2), Y8
+	VSUBPD     Y4, Y8, Y4
+	VMOVUPS    (BX), Y8
+	VMASKMOVPD 32(DX)(AX*2), Y8, Y8
+	VSUBPD     Y5, Y8, Y5
+	VMOVUPS    (DX)(SI*1), Y8
+	VSUBPD     Y6, Y8, Y6
+	VMOVUPS    (BX), Y8
+	VMASKMOVPD 32(DX)(SI*1), Y8, Y8
+	VSUBPD     Y7, Y8, Y7
+	VMOVAPD    X0, X8
+	VXORPD     X9, X9, X9
+	VUCOMISD   X9, X8
+	JHI        f4x2positive0
+	VMOVSD     X8, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x2positive0:
+	VSQRTSD      X8, X8, X9
+	VMOVSD       one<>+0(SB), X8
+	VDIVSD       X9, X8, X8
+	VMOVSD       X8, (CX)
+	VBROADCASTSD X8, Y8
+	VMULPD       Y8, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPD       Y8, Y1, Y1
+	VMOVUPS      (BX), Y8
+	VMASKMOVPD   Y1, Y8, 32(DX)
+	VMOVSD       X9, (DX)
+	VBROADCASTSD 8(DX), Y8
+	VFNMADD231PD Y0, Y8, Y2
+	VFNMADD231PD Y1, Y8, Y3
+	VBROADCASTSD 16(DX), Y8
+	VFNMADD231PD Y0, Y8, Y4
+	VFNMADD231PD Y1, Y8, Y5
+	VBROADCASTSD 24(DX), Y8
+	VFNMADD231PD Y0, Y8, Y6
+	VFNMADD231PD Y1, Y8, Y7
+	VPERMILPD    $0x01, X2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x2positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x2positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Y8
+	VMULPD       Y8, Y2, Y2
+	VMOVUPS      Y2, (DX)(AX*1)
+	VMULPD       Y8, Y3, Y3
+	VMOVUPS      (BX), Y8
+	VMASKMOVPD   Y3, Y8, 32(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Y8
+	VFNMADD231PD Y2, Y8, Y4
+	VFNMADD231PD Y3, Y8, Y5
+	VBROADCASTSD 24(DX)(AX*1), Y8
+	VFNMADD231PD Y2, Y8, Y6
+	VFNMADD231PD Y3, Y8, Y7
+	VEXTRACTF128 $0x01, Y4, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x2positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x2positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Y8
+	VMULPD       Y8, Y4, Y4
+	VMOVUPS      Y4, (DX)(AX*2)
+	VMULPD       Y8, Y5, Y5
+	VMOVUPS      (BX), Y8
+	VMASKMOVPD   Y5, Y8, 32(DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	VBROADCASTSD 24(DX)(AX*2), Y8
+	VFNMADD231PD Y4, Y8, Y6
+	VFNMADD231PD Y5, Y8, Y7
+	VEXTRACTF128 $0x01, Y6, X0
+	VPERMILPD    $0x01, X0, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x2positive3
+	VMOVSD       X0, 24(DX)(SI*1)
+	MOVQ         $0x00000003, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x2positive3:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 24(CX)
+	VBROADCASTSD X1, Y8
+	VMULPD       Y8, Y6, Y6
+	VMOVUPS      Y6, (DX)(SI*1)
+	VMULPD       Y8, Y7, Y7
+	VMOVUPS      (BX), Y8
+	VMASKMOVPD   Y7, Y8, 32(DX)(SI*1)
+	VMOVSD       X0, 24(DX)(SI*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows3x2:
+	CMPQ   CX, $0x00000003
+	JNE    rows2x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f3x2solve
+
+f3x2k:
+	VMOVUPS      (DX), Y6
+	VMOVUPS      (BX), Y7
+	VMASKMOVPD   32(DX), Y7, Y7
+	VBROADCASTSD (DX), Y8
+	VFMADD231PD  Y6, Y8, Y0
+	VFMADD231PD  Y7, Y8, Y1
+	VBROADCASTSD 8(DX), Y8
+	VFMADD231PD  Y6, Y8, Y2
+	VFMADD231PD  Y7, Y8, Y3
+	VBROADCASTSD 16(DX), Y8
+	VFMADD231PD  Y6, Y8, Y4
+	VFMADD231PD  Y7, Y8, Y5
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f3x2k
+
+f3x2solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (DX), Y6
+	VSUBPD     Y0, Y6, Y0
+	VMOVUPS    (BX), Y6
+	VMASKMOVPD 32(DX), Y6, Y6
+	VSUBPD     Y1, Y6, Y1
+	VMOVUPS    (DX)(AX*1), Y6
+	VSUBPD     Y2, Y6, Y2
+	VMOVUPS    (BX), Y6
+	VMASKMOVPD 32(DX)(AX*1), Y6, Y6
+	VSUBPD     Y3, Y6, Y3
+	VMOVUPS    (DX)(AX*2), Y6
+	VSUBPD     Y4, Y6, Y4
+	VMOVUPS    (BX), Y6
+	VMASKMOVPD 32(DX)(AX*2), Y6, Y6
+	VSUBPD     Y5, Y6, Y5
+	VMOVAPD    X0, X6
+	VXORPD     X7, X7, X7
+	VUCOMISD   X7, X6
+	JHI        f3x2positive0
+	VMOVSD     X6, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x2positive0:
+	VSQRTSD      X6, X6, X7
+	VMOVSD       one<>+0(SB), X6
+	VDIVSD       X7, X6, X6
+	VMOVSD       X6, (CX)
+	VBROADCASTSD X6, Y6
+	VMULPD       Y6, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPD       Y6, Y1, Y1
+	VMOVUPS      (BX), Y6
+	VMASKMOVPD   Y1, Y6, 32(DX)
+	VMOVSD       X7, (DX)
+	VBROADCASTSD 8(DX), Y6
+	VFNMADD231PD Y0, Y6, Y2
+	VFNMADD231PD Y1, Y6, Y3
+	VBROADCASTSD 16(DX), Y6
+	VFNMADD231PD Y0, Y6, Y4
+	VFNMADD231PD Y1, Y6, Y5
+	VPERMILPD    $0x01, X2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x2positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x2positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Y6
+	VMULPD       Y6, Y2, Y2
+	VMOVUPS      Y2, (DX)(AX*1)
+	VMULPD       Y6, Y3, Y3
+	VMOVUPS      (BX), Y6
+	VMASKMOVPD   Y3, Y6, 32(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Y6
+	VFNMADD231PD Y2, Y6, Y4
+	VFNMADD231PD Y3, Y6, Y5
+	VEXTRACTF128 $0x01, Y4, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x2positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x2positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Y6
+	VMULPD       Y6, Y4, Y4
+	VMOVUPS      Y4, (DX)(AX*2)
+	VMULPD       Y6, Y5, Y5
+	VMOVUPS      (BX), Y6
+	VMASKMOVPD   Y5, Y6, 32(DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows2x2:
+	CMPQ   CX, $0x00000002
+	JNE    rows1x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f2x2solve
+
+f2x2k:
+	VMOVUPS      (DX), Y4
+	VMOVUPS      (BX), Y5
+	VMASKMOVPD   32(DX), Y5, Y5
+	VBROADCASTSD (DX), Y6
+	VFMADD231PD  Y4, Y6, Y0
+	VFMADD231PD  Y5, Y6, Y1
+	VBROADCASTSD 8(DX), Y6
+	VFMADD231PD  Y4, Y6, Y2
+	VFMADD231PD  Y5, Y6, Y3
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f2x2k
+
+f2x2solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (DX), Y4
+	VSUBPD     Y0, Y4, Y0
+	VMOVUPS    (BX), Y4
+	VMASKMOVPD 32(DX), Y4, Y4
+	VSUBPD     Y1, Y4, Y1
+	VMOVUPS    (DX)(AX*1), Y4
+	VSUBPD     Y2, Y4, Y2
+	VMOVUPS    (BX), Y4
+	VMASKMOVPD 32(DX)(AX*1), Y4, Y4
+	VSUBPD     Y3, Y4, Y3
+	VMOVAPD    X0, X4
+	VXORPD     X5, X5, X5
+	VUCOMISD   X5, X4
+	JHI        f2x2positive0
+	VMOVSD     X4, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x2positive0:
+	VSQRTSD      X4, X4, X5
+	VMOVSD       one<>+0(SB), X4
+	VDIVSD       X5, X4, X4
+	VMOVSD       X4, (CX)
+	VBROADCASTSD X4, Y4
+	VMULPD       Y4, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPD       Y4, Y1, Y1
+	VMOVUPS      (BX), Y4
+	VMASKMOVPD   Y1, Y4, 32(DX)
+	VMOVSD       X5, (DX)
+	VBROADCASTSD 8(DX), Y4
+	VFNMADD231PD Y0, Y4, Y2
+	VFNMADD231PD Y1, Y4, Y3
+	VPERMILPD    $0x01, X2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f2x2positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x2positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Y4
+	VMULPD       Y4, Y2, Y2
+	VMOVUPS      Y2, (DX)(AX*1)
+	VMULPD       Y4, Y3, Y3
+	VMOVUPS      (BX), Y4
+	VMASKMOVPD   Y3, Y4, 32(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows1x2:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f1x2solve
+
+f1x2k:
+	VMOVUPS      (DX), Y2
+	VMOVUPS      (BX), Y3
+	VMASKMOVPD   32(DX), Y3, Y3
+	VBROADCASTSD (DX), Y4
+	VFMADD231PD  Y2, Y4, Y0
+	VFMADD231PD  Y3, Y4, Y1
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f1x2k
+
+f1x2solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), AX
+	VMOVUPS    (DX), Y2
+	VSUBPD     Y0, Y2, Y0
+	VMOVUPS    (BX), Y2
+	VMASKMOVPD 32(DX), Y2, Y2
+	VSUBPD     Y1, Y2, Y1
+	VMOVAPD    X0, X2
+	VXORPD     X3, X3, X3
+	VUCOMISD   X3, X2
+	JHI        f1x2positive0
+	VMOVSD     X2, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f1x2positive0:
+	VSQRTSD      X2, X2, X3
+	VMOVSD       one<>+0(SB), X2
+	VDIVSD       X3, X2, X2
+	VMOVSD       X2, (CX)
+	VBROADCASTSD X2, Y2
+	VMULPD       Y2, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPD       Y2, Y1, Y1
+	VMOVUPS      (BX), Y2
+	VMASKMOVPD   Y1, Y2, 32(DX)
+	VMOVSD       X3, (DX)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+wider2:
+	SUBQ   $0x00000008, AX
+	LEAQ   lanes<>+32(SB), BX
+	SHLQ   $0x03, AX
+	SUBQ   AX, BX
+	CMPQ   CX, $0x00000004
+	JNE    rows3x3
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f4x3solve
+
+f4x3k:
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VMOVUPS      (BX), Y14
+	VMASKMOVPD   64(DX), Y14, Y14
+	VBROADCASTSD (DX), Y15
+	VFMADD231PD  Y12, Y15, Y0
+	VFMADD231PD  Y13, Y15, Y1
+	VFMADD231PD  Y14, Y15, Y2
+	VBROADCASTSD 8(DX), Y15
+	VFMADD231PD  Y12, Y15, Y3
+	VFMADD231PD  Y13, Y15, Y4
+	VFMADD231PD  Y14, Y15, Y5
+	VBROADCASTSD 16(DX), Y15
+	VFMADD231PD  Y12, Y15, Y6
+	VFMADD231PD  Y13, Y15, Y7
+	VFMADD231PD  Y14, Y15, Y8
+	VBROADCASTSD 24(DX), Y15
+	VFMADD231PD  Y12, Y15, Y9
+	VFMADD231PD  Y13, Y15, Y10
+	VFMADD231PD  Y14, Y15, Y11
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f4x3k
+
+f4x3solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (DX), Y12
+	VSUBPD     Y0, Y12, Y0
+	VMOVUPS    32(DX), Y12
+	VSUBPD     Y1, Y12, Y1
+	VMOVUPS    (BX), Y12
+	VMASKMOVPD 64(DX), Y12, Y12
+	VSUBPD     Y2, Y12, Y2
+	VMOVUPS    (DX)(AX*1), Y12
+	VSUBPD     Y3, Y12, Y3
+	VMOVUPS    32(DX)(AX*1), Y12
+	VSUBPD     Y4, Y12, Y4
+	VMOVUPS    (BX), Y12
+	VMASKMOVPD 64(DX)(AX*1), Y12, Y12
+	VSUBPD     Y5, Y12, Y5
+	VMOVUPS    (DX)(AX*2), Y12
+	VSUBPD     Y6, Y12, Y6
+	VMOVUPS    32(DX)(AX*2), Y12
+	VSUBPD     Y7, Y12, Y7
+	VMOVUPS    (BX), Y12
+	VMASKMOVPD 64(DX)(AX*2), Y12, Y12
+	VSUBPD     Y8, Y12, Y8
+	VMOVUPS    (DX)(SI*1), Y12
+	VSUBPD     Y9, Y12, Y9
+	VMOVUPS    32(DX)(SI*1), Y12
+	VSUBPD     Y10, Y12, Y10
+	VMOVUPS    (BX), Y12
+	VMASKMOVPD 64(DX)(SI*1), Y12, Y12
+	VSUBPD     Y11, Y12, Y11
+	VMOVAPD    X0, X12
+	VXORPD     X13, X13, X13
+	VUCOMISD   X13, X12
+	JHI        f4x3positive0
+	VMOVSD     X12, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x3positive0:
+	VSQRTSD      X12, X12, X13
+	VMOVSD       one<>+0(SB), X12
+	VDIVSD       X13, X12, X12
+	VMOVSD       X12, (CX)
+	VBROADCASTSD X12, Y12
+	VMULPD       Y12, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPD       Y12, Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	VMULPD       Y12, Y2, Y2
+	VMOVUPS      (BX), Y12
+	VMASKMOVPD   Y2, Y12, 64(DX)
+	VMOVSD       X13, (DX)
+	VBROADCASTSD 8(DX), Y12
+	VFNMADD231PD Y0, Y12, Y3
+	VFNMADD231PD Y1, Y12, Y4
+	VFNMADD231PD Y2, Y12, Y5
+	VBROADCASTSD 16(DX), Y12
+	VFNMADD231PD Y0, Y12, Y6
+	VFNMADD231PD Y1, Y12, Y7
+	VFNMADD231PD Y2, Y12, Y8
+	VBROADCASTSD 24(DX), Y12
+	VFNMADD231PD Y0, Y12, Y9
+	VFNMADD231PD Y1, Y12, Y10
+	VFNMADD231PD Y2, Y12, Y11
+	VPERMILPD    $0x01, X3, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x3positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x3positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Y12
+	VMULPD       Y12, Y3, Y3
+	VMOVUPS      Y3, (DX)(AX*1)
+	VMULPD       Y12, Y4, Y4
+	VMOVUPS      Y4, 32(DX)(AX*1)
+	VMULPD       Y12, Y5, Y5
+	VMOVUPS      (BX), Y12
+	VMASKMOVPD   Y5, Y12, 64(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Y12
+	VFNMADD231PD Y3, Y12, Y6
+	VFNMADD231PD Y4, Y12, Y7
+	VFNMADD231PD Y5, Y12, Y8
+	VBROADCASTSD 24(DX)(AX*1), Y12
+	VFNMADD231PD Y3, Y12, Y9
+	VFNMADD231PD Y4, Y12, Y10
+	VFNMADD231PD Y5, Y12, Y11
+	VEXTRACTF128 $0x01, Y6, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x3positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x3positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Y12
+	VMULPD       Y12, Y6, Y6
+	VMOVUPS      Y6, (DX)(AX*2)
+	VMULPD       Y12, Y7, Y7
+	VMOVUPS      Y7, 32(DX)(AX*2)
+	VMULPD       Y12, Y8, Y8
+	VMOVUPS      (BX), Y12
+	VMASKMOVPD   Y8, Y12, 64(DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	VBROADCASTSD 24(DX)(AX*2), Y12
+	VFNMADD231PD Y6, Y12, Y9
+	VFNMADD231PD Y7, Y12, Y10
+	VFNMADD231PD Y8, Y12, Y11
+	VEXTRACTF128 $0x01, Y9, X0
+	VPERMILPD    $0x01, X0, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x3positive3
+	VMOVSD       X0, 24(DX)(SI*1)
+	MOVQ         $0x00000003, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x3positive3:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 24(CX)
+	VBROADCASTSD X1, Y12
+	VMULPD       Y12, Y9, Y9
+	VMOVUPS      Y9, (DX)(SI*1)
+	VMULPD       Y12, Y10, Y10
+	VMOVUPS      Y10, 32(DX)(SI*1)
+	VMULPD       Y12, Y11, Y11
+	VMOVUPS      (BX), Y12
+	VMASKMOVPD   Y11, Y12, 64(DX)(SI*1)
+	VMOVSD       X0, 24(DX)(SI*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows3x3:
+	CMPQ   CX, $0x00000003
+	JNE    rows2x3
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f3x3solve
+
+f3x3k:
+	VMOVUPS      (DX), Y9
+	VMOVUPS      32(DX), Y10
+	VMOVUPS      (BX), Y11
+	VMASKMOVPD   64(DX), Y11, Y11
+	VBROADCASTSD (DX), Y12
+	VFMADD231PD  Y9, Y12, Y0
+	VFMADD231PD  Y10, Y12, Y1
+	VFMADD231PD  Y11, Y12, Y2
+	VBROADCASTSD 8(DX), Y12
+	VFMADD231PD  Y9, Y12, Y3
+	VFMADD231PD  Y10, Y12, Y4
+	VFMADD231PD  Y11, Y12, Y5
+	VBROADCASTSD 16(DX), Y12
+	VFMADD231PD  Y9, Y12, Y6
+	VFMADD231PD  Y10, Y12, Y7
+	VFMADD231PD  Y11, Y12, Y8
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f3x3k
+
+f3x3solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (DX), Y9
+	VSUBPD     Y0, Y9, Y0
+	VMOVUPS    32(DX), Y9
+	VSUBPD     Y1, Y9, Y1
+	VMOVUPS    (BX), Y9
+	VMASKMOVPD 64(DX), Y9, Y9
+	VSUBPD     Y2, Y9, Y2
+	VMOVUPS    (DX)(AX*1), Y9
+	VSUBPD     Y3, Y9, Y3
+	VMOVUPS    32(DX)(AX*1), Y9
+	VSUBPD     Y4, Y9, Y4
+	VMOVUPS    (BX), Y9
+	VMASKMOVPD 64(DX)(AX*1), Y9, Y9
+	VSUBPD     Y5, Y9, Y5
+	VMOVUPS    (DX)(AX*2), Y9
+	VSUBPD     Y6, Y9, Y6
+	VMOVUPS    32(DX)(AX*2), Y9
+	VSUBPD     Y7, Y9, Y7
+	VMOVUPS    (BX), Y9
+	VMASKMOVPD 64(DX)(AX*2), Y9, Y9
+	VSUBPD     Y8, Y9, Y8
+	VMOVAPD    X0, X9
+	VXORPD     X10, X10, X10
+	VUCOMISD   X10, X9
+	JHI        f3x3positive0
+	VMOVSD     X9, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x3positive0:
+	VSQRTSD      X9, X9, X10
+	VMOVSD       one<>+0(SB), X9
+	VDIVSD       X10, X9, X9
+	VMOVSD       X9, (CX)
+	VBROADCASTSD X9, Y9
+	VMULPD       Y9, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPD       Y9, Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	VMULPD       Y9, Y2, Y2
+	VMOVUPS      (BX), Y9
+	VMASKMOVPD   Y2, Y9, 64(DX)
+	VMOVSD       X10, (DX)
+	VBROADCASTSD 8(DX), Y9
+	VFNMADD231PD Y0, Y9, Y3
+	VFNMADD231PD Y1, Y9, Y4
+	VFNMADD231PD Y2, Y9, Y5
+	VBROADCASTSD 16(DX), Y9
+	VFNMADD231PD Y0, Y9, Y6
+	VFNMADD231PD Y1, Y9, Y7
+	VFNMADD231PD Y2, Y9, Y8
+	VPERMILPD    $0x01, X3, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x3positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x3positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Y9
+	VMULPD       Y9, Y3, Y3
+	VMOVUPS      Y3, (DX)(AX*1)
+	VMULPD       Y9, Y4, Y4
+	VMOVUPS      Y4, 32(DX)(AX*1)
+	VMULPD       Y9, Y5, Y5
+	VMOVUPS      (BX), Y9
+	VMASKMOVPD   Y5, Y9, 64(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Y9
+	VFNMADD231PD Y3, Y9, Y6
+	VFNMADD231PD Y4, Y9, Y7
+	VFNMADD231PD Y5, Y9, Y8
+	VEXTRACTF128 $0x01, Y6, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x3positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x3positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Y9
+	VMULPD       Y9, Y6, Y6
+	VMOVUPS      Y6, (DX)(AX*2)
+	VMULPD       Y9, Y7, Y7
+	VMOVUPS      Y7, 32(DX)(AX*2)
+	VMULPD       Y9, Y8, Y8
+	VMOVUPS      (BX), Y9
+	VMASKMOVPD   Y8, Y9, 64(DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows2x3:
+	CMPQ   CX, $0x00000002
+	JNE    rows1x3
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f2x3solve
+
+f2x3k:
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VMOVUPS      (BX), Y8
+	VMASKMOVPD   64(DX), Y8, Y8
+	VBROADCASTSD (DX), Y9
+	VFMADD231PD  Y6, Y9, Y0
+	VFMADD231PD  Y7, Y9, Y1
+	VFMADD231PD  Y8, Y9, Y2
+	VBROADCASTSD 8(DX), Y9
+	VFMADD231PD  Y6, Y9, Y3
+	VFMADD231PD  Y7, Y9, Y4
+	VFMADD231PD  Y8, Y9, Y5
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f2x3k
+
+f2x3solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), SI
+	VMOVUPS    (DX), Y6
+	VSUBPD     Y0, Y6, Y0
+	VMOVUPS    32(DX), Y6
+	VSUBPD     Y1, Y6, Y1
+	VMOVUPS    (BX), Y6
+	VMASKMOVPD 64(DX), Y6, Y6
+	VSUBPD     Y2, Y6, Y2
+	VMOVUPS    (DX)(AX*1), Y6
+	VSUBPD     Y3, Y6, Y3
+	VMOVUPS    32(DX)(AX*1), Y6
+	VSUBPD     Y4, Y6, Y4
+	VMOVUPS    (BX), Y6
+	VMASKMOVPD 64(DX)(AX*1), Y6, Y6
+	VSUBPD     Y5, Y6, Y5
+	VMOVAPD    X0, X6
+	VXORPD     X7, X7, X7
+	VUCOMISD   X7, X6
+	JHI        f2x3positive0
+	VMOVSD     X6, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x3positive0:
+	VSQRTSD      X6, X6, X7
+	VMOVSD       one<>+0(SB), X6
+	VDIVSD       X7, X6, X6
+	VMOVSD       X6, (CX)
+	VBROADCASTSD X6, Y6
+	VMULPD       Y6, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPD       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	VMULPD       Y6, Y2, Y2
+	VMOVUPS      (BX), Y6
+	VMASKMOVPD   Y2, Y6, 64(DX)
+	VMOVSD       X7, (DX)
+	VBROADCASTSD 8(DX), Y6
+	VFNMADD231PD Y0, Y6, Y3
+	VFNMADD231PD Y1, Y6, Y4
+	VFNMADD231PD Y2, Y6, Y5
+	VPERMILPD    $0x01, X3, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f2x3positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x3positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Y6
+	VMULPD       Y6, Y3, Y3
+	VMOVUPS      Y3, (DX)(AX*1)
+	VMULPD       Y6, Y4, Y4
+	VMOVUPS      Y4, 32(DX)(AX*1)
+	VMULPD       Y6, Y5, Y5
+	VMOVUPS      (BX), Y6
+	VMASKMOVPD   Y5, Y6, 64(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows1x3:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f1x3solve
+
+f1x3k:
+	VMOVUPS      (DX), Y3
+	VMOVUPS      32(DX), Y4
+	VMOVUPS      (BX), Y5
+	VMASKMOVPD   64(DX), Y5, Y5
+	VBROADCASTSD (DX), Y6
+	VFMADD231PD  Y3, Y6, Y0
+	VFMADD231PD  Y4, Y6, Y1
+	VFMADD231PD  Y5, Y6, Y2
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f1x3k
+
+f1x3solve:
+	MOVQ       dinv+40(FP), CX
+	MOVQ       r+0(FP), SI
+	LEAQ       (CX)(SI*8), CX
+	LEAQ       (AX)(AX*2), AX
+	VMOVUPS    (DX), Y3
+	VSUBPD     Y0, Y3, Y0
+	VMOVUPS    32(DX), Y3
+	VSUBPD     Y1, Y3, Y1
+	VMOVUPS    (BX), Y3
+	VMASKMOVPD 64(DX), Y3, Y3
+	VSUBPD     Y2, Y3, Y2
+	VMOVAPD    X0, X3
+	VXORPD     X4, X4, X4
+	VUCOMISD   X4, X3
+	JHI        f1x3positive0
+	VMOVSD     X3, (DX)
+	MOVQ       $0x00000000, AX
+	MOVQ       AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f1x3positive0:
+	VSQRTSD      X3, X3, X4
+	VMOVSD       one<>+0(SB), X3
+	VDIVSD       X4, X3, X3
+	VMOVSD       X3, (CX)
+	VBROADCASTSD X3, Y3
+	VMULPD       Y3, Y0, Y0
+	VMOVUPS      Y0, (DX)
+	VMULPD       Y3, Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	VMULPD       Y3, Y2, Y2
+	VMOVUPS      (BX), Y3
+	VMASKMOVPD   Y2, Y3, 64(DX)
+	VMOVSD       X4, (DX)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
 // func sgemm256(m int, n int, k int, alpha float32, a *float32, ars int, acs int, b *float32, brs int, c *float32, ldc int, load bool)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgemm256(SB), NOSPLIT, $0-89
 	MOVQ m+0(FP), AX
 	MOVQ a+32(FP), CX
@@ -2595,23 +4155,35 @@ TEXT ·sgemm256(SB), NOSPLIT, $0-89
 	JNE  masked4x1
 
 full4x1:
-	CMPQ   AX, $0x00000004
-	JL     masked4x1
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000004
+	JL         masked4x1
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         full4x1k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 full4x1k:
-	VMOVUPS      (R10), Y4
+	VMOVUPS      (R11), Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS (SI)(BX*1), Y5
@@ -2620,26 +4192,26 @@ full4x1k:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS (SI)(DI*1), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full4x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Y4
 	CMPB         load+88(FP), $0x00
 	JEQ          full4x1clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y5
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PS  Y5, Y4, Y0
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y5
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PS  Y5, Y4, Y1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y5
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PS  Y5, Y4, Y2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y5
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PS  Y5, Y4, Y3
 	JMP          full4x1store
 
@@ -2652,36 +4224,48 @@ full4x1clear:
 
 full4x1store:
 	VMOVUPS Y0, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y2, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y3, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     full4x1
 
 masked4x1:
-	CMPQ   AX, $0x00000004
-	JL     masked2x1
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000004
+	JL         masked2x1
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         masked4x1k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 masked4x1k:
 	VMOVUPS      (R8), Y4
-	VMASKMOVPS   (R10), Y4, Y4
+	VMASKMOVPS   (R11), Y4, Y4
 	VBROADCASTSS (SI), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS (SI)(BX*1), Y5
@@ -2690,30 +4274,30 @@ masked4x1k:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS (SI)(DI*1), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked4x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Y4
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x1clear
-	MOVQ         DX, DI
+	MOVQ         DX, SI
 	VMOVUPS      (R8), Y5
-	VMASKMOVPS   (DI), Y5, Y5
+	VMASKMOVPS   (SI), Y5, Y5
 	VFMADD213PS  Y5, Y4, Y0
-	ADDQ         SI, DI
+	ADDQ         R9, SI
 	VMOVUPS      (R8), Y5
-	VMASKMOVPS   (DI), Y5, Y5
+	VMASKMOVPS   (SI), Y5, Y5
 	VFMADD213PS  Y5, Y4, Y1
-	ADDQ         SI, DI
+	ADDQ         R9, SI
 	VMOVUPS      (R8), Y5
-	VMASKMOVPS   (DI), Y5, Y5
+	VMASKMOVPS   (SI), Y5, Y5
 	VFMADD213PS  Y5, Y4, Y2
-	ADDQ         SI, DI
+	ADDQ         R9, SI
 	VMOVUPS      (R8), Y5
-	VMASKMOVPS   (DI), Y5, Y5
+	VMASKMOVPS   (SI), Y5, Y5
 	VFMADD213PS  Y5, Y4, Y3
 	JMP          masked4x1store
 
@@ -2727,16 +4311,16 @@ masked4x1clear:
 masked4x1store:
 	VMOVUPS    (R8), Y5
 	VMASKMOVPS Y0, Y5, (DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    (R8), Y5
 	VMASKMOVPS Y1, Y5, (DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    (R8), Y5
 	VMASKMOVPS Y2, Y5, (DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    (R8), Y5
 	VMASKMOVPS Y3, Y5, (DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	LEAQ       (CX)(BX*4), CX
 	SUBQ       $0x00000004, AX
 	JMP        masked4x1
@@ -2747,6 +4331,8 @@ masked2x1:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -2765,18 +4351,18 @@ masked2x1k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked2x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Y2
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x1clear
-	MOVQ         DX, DI
+	MOVQ         DX, SI
 	VMOVUPS      (R8), Y3
-	VMASKMOVPS   (DI), Y3, Y3
+	VMASKMOVPS   (SI), Y3, Y3
 	VFMADD213PS  Y3, Y2, Y0
-	ADDQ         SI, DI
+	ADDQ         DI, SI
 	VMOVUPS      (R8), Y3
-	VMASKMOVPS   (DI), Y3, Y3
+	VMASKMOVPS   (SI), Y3, Y3
 	VFMADD213PS  Y3, Y2, Y1
 	JMP          masked2x1store
 
@@ -2788,10 +4374,10 @@ masked2x1clear:
 masked2x1store:
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y0, Y3, (DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y1, Y3, (DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	LEAQ       (CX)(BX*2), CX
 	SUBQ       $0x00000002, AX
 	JMP        masked2x1
@@ -2801,6 +4387,8 @@ masked1x1:
 	JL     done
 	VXORPS Y0, Y0, Y0
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -2817,14 +4405,14 @@ masked1x1k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked1x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Y1
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x1clear
-	MOVQ         DX, DI
+	MOVQ         DX, SI
 	VMOVUPS      (R8), Y2
-	VMASKMOVPS   (DI), Y2, Y2
+	VMASKMOVPS   (SI), Y2, Y2
 	VFMADD213PS  Y2, Y1, Y0
 	JMP          masked1x1store
 
@@ -2835,7 +4423,7 @@ masked1x1clear:
 masked1x1store:
 	VMOVUPS    (R8), Y2
 	VMASKMOVPS Y0, Y2, (DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	ADDQ       BX, CX
 	SUBQ       $0x00000001, AX
 	JMP        masked1x1
@@ -2852,28 +4440,40 @@ wider1:
 	JNE  masked4x2
 
 full4x2:
-	CMPQ   AX, $0x00000004
-	JL     masked4x2
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000004
+	JL         masked4x2
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         full4x2k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 full4x2k:
-	VMOVUPS      (R10), Y8
-	VMOVUPS      32(R10), Y9
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
 	VBROADCASTSS (SI), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
@@ -2886,34 +4486,34 @@ full4x2k:
 	VBROADCASTSS (SI)(DI*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full4x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Y8
 	CMPB         load+88(FP), $0x00
 	JEQ          full4x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y9
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PS  Y9, Y8, Y0
-	VMOVUPS      32(DI), Y9
+	VMOVUPS      32(SI), Y9
 	VFMADD213PS  Y9, Y8, Y1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PS  Y9, Y8, Y2
-	VMOVUPS      32(DI), Y9
+	VMOVUPS      32(SI), Y9
 	VFMADD213PS  Y9, Y8, Y3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PS  Y9, Y8, Y4
-	VMOVUPS      32(DI), Y9
+	VMOVUPS      32(SI), Y9
 	VFMADD213PS  Y9, Y8, Y5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PS  Y9, Y8, Y6
-	VMOVUPS      32(DI), Y9
+	VMOVUPS      32(SI), Y9
 	VFMADD213PS  Y9, Y8, Y7
 	JMP          full4x2store
 
@@ -2931,44 +4531,56 @@ full4x2clear:
 full4x2store:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y2, (DX)
 	VMOVUPS Y3, 32(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y4, (DX)
 	VMOVUPS Y5, 32(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     full4x2
 
 masked4x2:
-	CMPQ   AX, $0x00000004
-	JL     masked2x2
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000004
+	JL         masked2x2
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         masked4x2k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 masked4x2k:
-	VMOVUPS      (R10), Y8
+	VMOVUPS      (R11), Y8
 	VMOVUPS      (R8), Y9
-	VMASKMOVPS   32(R10), Y9, Y9
+	VMASKMOVPS   32(R11), Y9, Y9
 	VBROADCASTSS (SI), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
@@ -2981,38 +4593,38 @@ masked4x2k:
 	VBROADCASTSS (SI)(DI*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked4x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Y8
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y9
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PS  Y9, Y8, Y0
 	VMOVUPS      (R8), Y9
-	VMASKMOVPS   32(DI), Y9, Y9
+	VMASKMOVPS   32(SI), Y9, Y9
 	VFMADD213PS  Y9, Y8, Y1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PS  Y9, Y8, Y2
 	VMOVUPS      (R8), Y9
-	VMASKMOVPS   32(DI), Y9, Y9
+	VMASKMOVPS   32(SI), Y9, Y9
 	VFMADD213PS  Y9, Y8, Y3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PS  Y9, Y8, Y4
 	VMOVUPS      (R8), Y9
-	VMASKMOVPS   32(DI), Y9, Y9
+	VMASKMOVPS   32(SI), Y9, Y9
 	VFMADD213PS  Y9, Y8, Y5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y9
 	VFMADD213PS  Y9, Y8, Y6
 	VMOVUPS      (R8), Y9
-	VMASKMOVPS   32(DI), Y9, Y9
+	VMASKMOVPS   32(SI), Y9, Y9
 	VFMADD213PS  Y9, Y8, Y7
 	JMP          masked4x2store
 
@@ -3031,19 +4643,19 @@ masked4x2store:
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPS Y1, Y9, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y2, (DX)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPS Y3, Y9, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y4, (DX)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPS Y5, Y9, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y6, (DX)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPS Y7, Y9, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	LEAQ       (CX)(BX*4), CX
 	SUBQ       $0x00000004, AX
 	JMP        masked4x2
@@ -3056,6 +4668,8 @@ masked2x2:
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -3077,22 +4691,22 @@ masked2x2k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked2x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Y4
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y5
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PS  Y5, Y4, Y0
 	VMOVUPS      (R8), Y5
-	VMASKMOVPS   32(DI), Y5, Y5
+	VMASKMOVPS   32(SI), Y5, Y5
 	VFMADD213PS  Y5, Y4, Y1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y5
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Y5
 	VFMADD213PS  Y5, Y4, Y2
 	VMOVUPS      (R8), Y5
-	VMASKMOVPS   32(DI), Y5, Y5
+	VMASKMOVPS   32(SI), Y5, Y5
 	VFMADD213PS  Y5, Y4, Y3
 	JMP          masked2x2store
 
@@ -3107,11 +4721,11 @@ masked2x2store:
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    (R8), Y5
 	VMASKMOVPS Y1, Y5, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	VMOVUPS    Y2, (DX)
 	VMOVUPS    (R8), Y5
 	VMASKMOVPS Y3, Y5, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	LEAQ       (CX)(BX*2), CX
 	SUBQ       $0x00000002, AX
 	JMP        masked2x2
@@ -3122,6 +4736,8 @@ masked1x2:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -3140,16 +4756,16 @@ masked1x2k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked1x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Y2
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y3
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y3
 	VFMADD213PS  Y3, Y2, Y0
 	VMOVUPS      (R8), Y3
-	VMASKMOVPS   32(DI), Y3, Y3
+	VMASKMOVPS   32(SI), Y3, Y3
 	VFMADD213PS  Y3, Y2, Y1
 	JMP          masked1x2store
 
@@ -3162,7 +4778,7 @@ masked1x2store:
 	VMOVUPS    Y0, (DX)
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y1, Y3, 32(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	ADDQ       BX, CX
 	SUBQ       $0x00000001, AX
 	JMP        masked1x2
@@ -3177,33 +4793,49 @@ wider2:
 	JNE  masked4x3
 
 full4x3:
-	CMPQ   AX, $0x00000004
-	JL     masked4x3
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000004
+	JL         masked4x3
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         full4x3k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
 
 full4x3k:
-	VMOVUPS      (R10), Y12
-	VMOVUPS      32(R10), Y13
-	VMOVUPS      64(R10), Y14
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	VMOVUPS      64(R11), Y14
 	VBROADCASTSS (SI), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
@@ -3220,42 +4852,42 @@ full4x3k:
 	VFMADD231PS  Y12, Y15, Y9
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  Y14, Y15, Y11
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full4x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Y12
 	CMPB         load+88(FP), $0x00
 	JEQ          full4x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y13
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PS  Y13, Y12, Y0
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PS  Y13, Y12, Y1
-	VMOVUPS      64(DI), Y13
+	VMOVUPS      64(SI), Y13
 	VFMADD213PS  Y13, Y12, Y2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PS  Y13, Y12, Y3
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PS  Y13, Y12, Y4
-	VMOVUPS      64(DI), Y13
+	VMOVUPS      64(SI), Y13
 	VFMADD213PS  Y13, Y12, Y5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PS  Y13, Y12, Y6
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PS  Y13, Y12, Y7
-	VMOVUPS      64(DI), Y13
+	VMOVUPS      64(SI), Y13
 	VFMADD213PS  Y13, Y12, Y8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PS  Y13, Y12, Y9
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PS  Y13, Y12, Y10
-	VMOVUPS      64(DI), Y13
+	VMOVUPS      64(SI), Y13
 	VFMADD213PS  Y13, Y12, Y11
 	JMP          full4x3store
 
@@ -3278,52 +4910,68 @@ full4x3store:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y3, (DX)
 	VMOVUPS Y4, 32(DX)
 	VMOVUPS Y5, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
 	VMOVUPS Y8, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Y9, (DX)
 	VMOVUPS Y10, 32(DX)
 	VMOVUPS Y11, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     full4x3
 
 masked4x3:
-	CMPQ   AX, $0x00000004
-	JL     masked2x3
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000004
+	JL         masked2x3
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         masked4x3k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
 
 masked4x3k:
-	VMOVUPS      (R10), Y12
-	VMOVUPS      32(R10), Y13
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
 	VMOVUPS      (R8), Y14
-	VMASKMOVPS   64(R10), Y14, Y14
+	VMASKMOVPS   64(R11), Y14, Y14
 	VBROADCASTSS (SI), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
@@ -3340,46 +4988,46 @@ masked4x3k:
 	VFMADD231PS  Y12, Y15, Y9
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  Y14, Y15, Y11
-	ADDQ         R11, SI
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked4x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Y12
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y13
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PS  Y13, Y12, Y0
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PS  Y13, Y12, Y1
 	VMOVUPS      (R8), Y13
-	VMASKMOVPS   64(DI), Y13, Y13
+	VMASKMOVPS   64(SI), Y13, Y13
 	VFMADD213PS  Y13, Y12, Y2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PS  Y13, Y12, Y3
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PS  Y13, Y12, Y4
 	VMOVUPS      (R8), Y13
-	VMASKMOVPS   64(DI), Y13, Y13
+	VMASKMOVPS   64(SI), Y13, Y13
 	VFMADD213PS  Y13, Y12, Y5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PS  Y13, Y12, Y6
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PS  Y13, Y12, Y7
 	VMOVUPS      (R8), Y13
-	VMASKMOVPS   64(DI), Y13, Y13
+	VMASKMOVPS   64(SI), Y13, Y13
 	VFMADD213PS  Y13, Y12, Y8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y13
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Y13
 	VFMADD213PS  Y13, Y12, Y9
-	VMOVUPS      32(DI), Y13
+	VMOVUPS      32(SI), Y13
 	VFMADD213PS  Y13, Y12, Y10
 	VMOVUPS      (R8), Y13
-	VMASKMOVPS   64(DI), Y13, Y13
+	VMASKMOVPS   64(SI), Y13, Y13
 	VFMADD213PS  Y13, Y12, Y11
 	JMP          masked4x3store
 
@@ -3403,22 +5051,22 @@ masked4x3store:
 	VMOVUPS    Y1, 32(DX)
 	VMOVUPS    (R8), Y13
 	VMASKMOVPS Y2, Y13, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y3, (DX)
 	VMOVUPS    Y4, 32(DX)
 	VMOVUPS    (R8), Y13
 	VMASKMOVPS Y5, Y13, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y6, (DX)
 	VMOVUPS    Y7, 32(DX)
 	VMOVUPS    (R8), Y13
 	VMASKMOVPS Y8, Y13, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	VMOVUPS    Y9, (DX)
 	VMOVUPS    Y10, 32(DX)
 	VMOVUPS    (R8), Y13
 	VMASKMOVPS Y11, Y13, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       R9, DX
 	LEAQ       (CX)(BX*4), CX
 	SUBQ       $0x00000004, AX
 	JMP        masked4x3
@@ -3433,6 +5081,8 @@ masked2x3:
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -3457,26 +5107,26 @@ masked2x3k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked2x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Y6
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y7
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y7
 	VFMADD213PS  Y7, Y6, Y0
-	VMOVUPS      32(DI), Y7
+	VMOVUPS      32(SI), Y7
 	VFMADD213PS  Y7, Y6, Y1
 	VMOVUPS      (R8), Y7
-	VMASKMOVPS   64(DI), Y7, Y7
+	VMASKMOVPS   64(SI), Y7, Y7
 	VFMADD213PS  Y7, Y6, Y2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Y7
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Y7
 	VFMADD213PS  Y7, Y6, Y3
-	VMOVUPS      32(DI), Y7
+	VMOVUPS      32(SI), Y7
 	VFMADD213PS  Y7, Y6, Y4
 	VMOVUPS      (R8), Y7
-	VMASKMOVPS   64(DI), Y7, Y7
+	VMASKMOVPS   64(SI), Y7, Y7
 	VFMADD213PS  Y7, Y6, Y5
 	JMP          masked2x3store
 
@@ -3494,12 +5144,12 @@ masked2x3store:
 	VMOVUPS    Y1, 32(DX)
 	VMOVUPS    (R8), Y7
 	VMASKMOVPS Y2, Y7, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	VMOVUPS    Y3, (DX)
 	VMOVUPS    Y4, 32(DX)
 	VMOVUPS    (R8), Y7
 	VMASKMOVPS Y5, Y7, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	LEAQ       (CX)(BX*2), CX
 	SUBQ       $0x00000002, AX
 	JMP        masked2x3
@@ -3511,6 +5161,8 @@ masked1x3:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R9
 	MOVQ   acs+48(FP), R10
@@ -3531,18 +5183,18 @@ masked1x3k:
 	ADDQ         R11, R9
 	DECQ         DI
 	JNZ          masked1x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Y3
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Y4
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Y4
 	VFMADD213PS  Y4, Y3, Y0
-	VMOVUPS      32(DI), Y4
+	VMOVUPS      32(SI), Y4
 	VFMADD213PS  Y4, Y3, Y1
 	VMOVUPS      (R8), Y4
-	VMASKMOVPS   64(DI), Y4, Y4
+	VMASKMOVPS   64(SI), Y4, Y4
 	VFMADD213PS  Y4, Y3, Y2
 	JMP          masked1x3store
 
@@ -3557,7 +5209,7 @@ masked1x3store:
 	VMOVUPS    Y1, 32(DX)
 	VMOVUPS    (R8), Y4
 	VMASKMOVPS Y2, Y4, 64(DX)
-	ADDQ       SI, DX
+	ADDQ       DI, DX
 	ADDQ       BX, CX
 	SUBQ       $0x00000001, AX
 	JMP        masked1x3
@@ -5142,8 +6794,79 @@ done:
 	VZEROUPPER
 	RET
 
+// func spack256(rows int, n int, src *float32, lds int, dst *float32, ldd int)
+// Requires: AVX
+TEXT ·spack256(SB), NOSPLIT, $0-48
+	MOVQ n+8(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ dst+32(FP), DX
+	MOVQ lds+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ ldd+40(FP), SI
+	SHLQ $0x02, SI
+	MOVQ rows+0(FP), DI
+	CMPQ AX, $0x00000008
+	JG   wider1
+	SUBQ $0x00000000, AX
+	LEAQ lanes<>+32(SB), R8
+	SHLQ $0x02, AX
+	SUBQ AX, R8
+
+row1:
+	VMOVUPS    (R8), Y0
+	VMASKMOVPS (CX), Y0, Y0
+	VMOVUPS    Y0, (DX)
+	ADDQ       BX, CX
+	ADDQ       SI, DX
+	DECQ       DI
+	JNZ        row1
+	JMP        done
+
+wider1:
+	CMPQ AX, $0x00000010
+	JG   wider2
+	SUBQ $0x00000008, AX
+	LEAQ lanes<>+32(SB), R8
+	SHLQ $0x02, AX
+	SUBQ AX, R8
+
+row2:
+	VMOVUPS    (CX), Y0
+	VMOVUPS    (R8), Y1
+	VMASKMOVPS 32(CX), Y1, Y1
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y1, 32(DX)
+	ADDQ       BX, CX
+	ADDQ       SI, DX
+	DECQ       DI
+	JNZ        row2
+	JMP        done
+
+wider2:
+	SUBQ $0x00000010, AX
+	LEAQ lanes<>+32(SB), R8
+	SHLQ $0x02, AX
+	SUBQ AX, R8
+
+row3:
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	VMOVUPS    (R8), Y2
+	VMASKMOVPS 64(CX), Y2, Y2
+	VMOVUPS    Y0, (DX)
+	VMOVUPS    Y1, 32(DX)
+	VMOVUPS    Y2, 64(DX)
+	ADDQ       BX, CX
+	ADDQ       SI, DX
+	DECQ       DI
+	JNZ        row3
+
+done:
+	VZEROUPPER
+	RET
+
 // func dgemm512(m int, n int, k int, alpha float64, a *float64, ars int, acs int, b *float64, brs int, c *float64, ldc int, load bool)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·dgemm512(SB), NOSPLIT, $0-89
 	MOVQ  m+0(FP), AX
 	MOVQ  a+32(FP), CX
@@ -5162,28 +6885,48 @@ TEXT ·dgemm512(SB), NOSPLIT, $0-89
 	JNE   masked8x1
 
 full8x1:
-	CMPQ   AX, $0x00000008
-	JL     masked8x1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000008
+	JL         masked8x1
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         full8x1k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 full8x1k:
-	VMOVUPS      (R10), Z8
+	VMOVUPS      (R11), Z8
 	VBROADCASTSD (SI), Z9
 	VFMADD231PD  Z8, Z9, Z0
 	VBROADCASTSD (SI)(BX*1), Z9
@@ -5200,39 +6943,39 @@ full8x1k:
 	VFMADD231PD  Z8, Z9, Z6
 	VBROADCASTSD (R8)(DI*1), Z9
 	VFMADD231PD  Z8, Z9, Z7
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full8x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Z8
 	CMPB         load+88(FP), $0x00
 	JEQ          full8x1clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z9
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z0
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z4
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z6
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z7
 	JMP          full8x1store
 
@@ -5249,48 +6992,68 @@ full8x1clear:
 
 full8x1store:
 	VMOVUPS Z0, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z2, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z3, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z4, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z5, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z7, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     full8x1
 
 masked8x1:
-	CMPQ   AX, $0x00000008
-	JL     masked4x1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000008
+	JL         masked4x1
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         masked8x1k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 masked8x1k:
-	VMOVUPD.Z    (R10), K1, Z8
+	VMOVUPD.Z    (R11), K1, Z8
 	VBROADCASTSD (SI), Z9
 	VFMADD231PD  Z8, Z9, Z0
 	VBROADCASTSD (SI)(BX*1), Z9
@@ -5307,39 +7070,39 @@ masked8x1k:
 	VFMADD231PD  Z8, Z9, Z6
 	VBROADCASTSD (R8)(DI*1), Z9
 	VFMADD231PD  Z8, Z9, Z7
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked8x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Z8
 	CMPB         load+88(FP), $0x00
 	JEQ          masked8x1clear
-	MOVQ         DX, DI
-	VMOVUPD.Z    (DI), K1, Z9
+	MOVQ         DX, SI
+	VMOVUPD.Z    (SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z0
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPD.Z    (SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z1
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPD.Z    (SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z2
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPD.Z    (SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z3
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPD.Z    (SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z4
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPD.Z    (SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z5
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPD.Z    (SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z6
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPD.Z    (SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z7
 	JMP          masked8x1store
 
@@ -5356,43 +7119,55 @@ masked8x1clear:
 
 masked8x1store:
 	VMOVUPD Z0, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPD Z1, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPD Z2, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPD Z3, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPD Z4, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPD Z5, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPD Z6, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPD Z7, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     masked8x1
 
 masked4x1:
-	CMPQ   AX, $0x00000004
-	JL     masked2x1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R8
-	MOVQ   b+56(FP), R9
-	MOVQ   acs+48(FP), R10
-	SHLQ   $0x03, R10
-	MOVQ   brs+64(FP), R11
-	SHLQ   $0x03, R11
+	CMPQ       AX, $0x00000004
+	JL         masked2x1
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       k+16(FP), R9
+	MOVQ       b+56(FP), R10
+	MOVQ       acs+48(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       brs+64(FP), R12
+	SHLQ       $0x03, R12
+	CMPQ       R9, $0x00000040
+	JL         masked4x1k
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
 
 masked4x1k:
-	VMOVUPD.Z    (R9), K1, Z4
+	VMOVUPD.Z    (R10), K1, Z4
 	VBROADCASTSD (SI), Z5
 	VFMADD231PD  Z4, Z5, Z0
 	VBROADCASTSD (SI)(BX*1), Z5
@@ -5401,26 +7176,26 @@ masked4x1k:
 	VFMADD231PD  Z4, Z5, Z2
 	VBROADCASTSD (SI)(DI*1), Z5
 	VFMADD231PD  Z4, Z5, Z3
-	ADDQ         R10, SI
-	ADDQ         R11, R9
-	DECQ         R8
+	ADDQ         R11, SI
+	ADDQ         R12, R10
+	DECQ         R9
 	JNZ          masked4x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R8
+	SHLQ         $0x03, R8
 	VBROADCASTSD alpha+24(FP), Z4
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x1clear
-	MOVQ         DX, DI
-	VMOVUPD.Z    (DI), K1, Z5
+	MOVQ         DX, SI
+	VMOVUPD.Z    (SI), K1, Z5
 	VFMADD213PD  Z5, Z4, Z0
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z5
+	ADDQ         R8, SI
+	VMOVUPD.Z    (SI), K1, Z5
 	VFMADD213PD  Z5, Z4, Z1
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z5
+	ADDQ         R8, SI
+	VMOVUPD.Z    (SI), K1, Z5
 	VFMADD213PD  Z5, Z4, Z2
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z5
+	ADDQ         R8, SI
+	VMOVUPD.Z    (SI), K1, Z5
 	VFMADD213PD  Z5, Z4, Z3
 	JMP          masked4x1store
 
@@ -5433,13 +7208,13 @@ masked4x1clear:
 
 masked4x1store:
 	VMOVUPD Z0, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPD Z1, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPD Z2, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPD Z3, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     masked4x1
@@ -5450,6 +7225,8 @@ masked2x1:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -5467,16 +7244,16 @@ masked2x1k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked2x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Z2
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x1clear
-	MOVQ         DX, DI
-	VMOVUPD.Z    (DI), K1, Z3
+	MOVQ         DX, SI
+	VMOVUPD.Z    (SI), K1, Z3
 	VFMADD213PD  Z3, Z2, Z0
-	ADDQ         SI, DI
-	VMOVUPD.Z    (DI), K1, Z3
+	ADDQ         DI, SI
+	VMOVUPD.Z    (SI), K1, Z3
 	VFMADD213PD  Z3, Z2, Z1
 	JMP          masked2x1store
 
@@ -5487,9 +7264,9 @@ masked2x1clear:
 
 masked2x1store:
 	VMOVUPD Z0, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	VMOVUPD Z1, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	LEAQ    (CX)(BX*2), CX
 	SUBQ    $0x00000002, AX
 	JMP     masked2x1
@@ -5499,6 +7276,8 @@ masked1x1:
 	JL     done
 	VPXORQ Z0, Z0, Z0
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -5514,13 +7293,13 @@ masked1x1k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked1x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Z1
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x1clear
-	MOVQ         DX, DI
-	VMOVUPD.Z    (DI), K1, Z2
+	MOVQ         DX, SI
+	VMOVUPD.Z    (SI), K1, Z2
 	VFMADD213PD  Z2, Z1, Z0
 	JMP          masked1x1store
 
@@ -5530,7 +7309,7 @@ masked1x1clear:
 
 masked1x1store:
 	VMOVUPD Z0, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	ADDQ    BX, CX
 	SUBQ    $0x00000001, AX
 	JMP     masked1x1
@@ -5547,37 +7326,65 @@ wider1:
 	JNE   masked8x2
 
 full8x2:
-	CMPQ   AX, $0x00000008
-	JL     masked8x2
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000008
+	JL         masked8x2
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         full8x2k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
 
 full8x2k:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
 	VBROADCASTSD (SI), Z18
 	VFMADD231PD  Z16, Z18, Z0
 	VFMADD231PD  Z17, Z18, Z1
@@ -5602,55 +7409,55 @@ full8x2k:
 	VBROADCASTSD (R8)(DI*1), Z18
 	VFMADD231PD  Z16, Z18, Z14
 	VFMADD231PD  Z17, Z18, Z15
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full8x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Z16
 	CMPB         load+88(FP), $0x00
 	JEQ          full8x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z17
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z0
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PD  Z17, Z16, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z2
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PD  Z17, Z16, Z3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z4
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PD  Z17, Z16, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z6
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PD  Z17, Z16, Z7
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z8
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PD  Z17, Z16, Z9
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z10
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PD  Z17, Z16, Z11
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z12
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PD  Z17, Z16, Z13
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z14
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PD  Z17, Z16, Z15
 	JMP          full8x2store
 
@@ -5676,64 +7483,92 @@ full8x2clear:
 full8x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPS Z3, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z4, (DX)
 	VMOVUPS Z5, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z8, (DX)
 	VMOVUPS Z9, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z10, (DX)
 	VMOVUPS Z11, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z14, (DX)
 	VMOVUPS Z15, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     full8x2
 
 masked8x2:
-	CMPQ   AX, $0x00000008
-	JL     masked4x2
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000008
+	JL         masked4x2
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         masked8x2k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
 
 masked8x2k:
-	VMOVUPS      (R10), Z16
-	VMOVUPD.Z    64(R10), K1, Z17
+	VMOVUPS      (R11), Z16
+	VMOVUPD.Z    64(R11), K1, Z17
 	VBROADCASTSD (SI), Z18
 	VFMADD231PD  Z16, Z18, Z0
 	VFMADD231PD  Z17, Z18, Z1
@@ -5758,55 +7593,55 @@ masked8x2k:
 	VBROADCASTSD (R8)(DI*1), Z18
 	VFMADD231PD  Z16, Z18, Z14
 	VFMADD231PD  Z17, Z18, Z15
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked8x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Z16
 	CMPB         load+88(FP), $0x00
 	JEQ          masked8x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z17
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z0
-	VMOVUPD.Z    64(DI), K1, Z17
+	VMOVUPD.Z    64(SI), K1, Z17
 	VFMADD213PD  Z17, Z16, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z2
-	VMOVUPD.Z    64(DI), K1, Z17
+	VMOVUPD.Z    64(SI), K1, Z17
 	VFMADD213PD  Z17, Z16, Z3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z4
-	VMOVUPD.Z    64(DI), K1, Z17
+	VMOVUPD.Z    64(SI), K1, Z17
 	VFMADD213PD  Z17, Z16, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z6
-	VMOVUPD.Z    64(DI), K1, Z17
+	VMOVUPD.Z    64(SI), K1, Z17
 	VFMADD213PD  Z17, Z16, Z7
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z8
-	VMOVUPD.Z    64(DI), K1, Z17
+	VMOVUPD.Z    64(SI), K1, Z17
 	VFMADD213PD  Z17, Z16, Z9
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z10
-	VMOVUPD.Z    64(DI), K1, Z17
+	VMOVUPD.Z    64(SI), K1, Z17
 	VFMADD213PD  Z17, Z16, Z11
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z12
-	VMOVUPD.Z    64(DI), K1, Z17
+	VMOVUPD.Z    64(SI), K1, Z17
 	VFMADD213PD  Z17, Z16, Z13
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PD  Z17, Z16, Z14
-	VMOVUPD.Z    64(DI), K1, Z17
+	VMOVUPD.Z    64(SI), K1, Z17
 	VFMADD213PD  Z17, Z16, Z15
 	JMP          masked8x2store
 
@@ -5832,55 +7667,71 @@ masked8x2clear:
 masked8x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPD Z1, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPD Z3, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z4, (DX)
 	VMOVUPD Z5, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPD Z7, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z8, (DX)
 	VMOVUPD Z9, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z10, (DX)
 	VMOVUPD Z11, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPD Z13, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z14, (DX)
 	VMOVUPD Z15, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     masked8x2
 
 masked4x2:
-	CMPQ   AX, $0x00000004
-	JL     masked2x2
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R8
-	MOVQ   b+56(FP), R9
-	MOVQ   acs+48(FP), R10
-	SHLQ   $0x03, R10
-	MOVQ   brs+64(FP), R11
-	SHLQ   $0x03, R11
+	CMPQ       AX, $0x00000004
+	JL         masked2x2
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       k+16(FP), R9
+	MOVQ       b+56(FP), R10
+	MOVQ       acs+48(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       brs+64(FP), R12
+	SHLQ       $0x03, R12
+	CMPQ       R9, $0x00000040
+	JL         masked4x2k
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
 
 masked4x2k:
-	VMOVUPS      (R9), Z8
-	VMOVUPD.Z    64(R9), K1, Z9
+	VMOVUPS      (R10), Z8
+	VMOVUPD.Z    64(R10), K1, Z9
 	VBROADCASTSD (SI), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Z9, Z10, Z1
@@ -5893,34 +7744,34 @@ masked4x2k:
 	VBROADCASTSD (SI)(DI*1), Z10
 	VFMADD231PD  Z8, Z10, Z6
 	VFMADD231PD  Z9, Z10, Z7
-	ADDQ         R10, SI
-	ADDQ         R11, R9
-	DECQ         R8
+	ADDQ         R11, SI
+	ADDQ         R12, R10
+	DECQ         R9
 	JNZ          masked4x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R8
+	SHLQ         $0x03, R8
 	VBROADCASTSD alpha+24(FP), Z8
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z9
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z0
-	VMOVUPD.Z    64(DI), K1, Z9
+	VMOVUPD.Z    64(SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z2
-	VMOVUPD.Z    64(DI), K1, Z9
+	VMOVUPD.Z    64(SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z4
-	VMOVUPD.Z    64(DI), K1, Z9
+	VMOVUPD.Z    64(SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PD  Z9, Z8, Z6
-	VMOVUPD.Z    64(DI), K1, Z9
+	VMOVUPD.Z    64(SI), K1, Z9
 	VFMADD213PD  Z9, Z8, Z7
 	JMP          masked4x2store
 
@@ -5938,16 +7789,16 @@ masked4x2clear:
 masked4x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPD Z1, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPD Z3, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z4, (DX)
 	VMOVUPD Z5, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPD Z7, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     masked4x2
@@ -5960,6 +7811,8 @@ masked2x2:
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -5980,20 +7833,20 @@ masked2x2k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked2x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Z4
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z5
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z5
 	VFMADD213PD  Z5, Z4, Z0
-	VMOVUPD.Z    64(DI), K1, Z5
+	VMOVUPD.Z    64(SI), K1, Z5
 	VFMADD213PD  Z5, Z4, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z5
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z5
 	VFMADD213PD  Z5, Z4, Z2
-	VMOVUPD.Z    64(DI), K1, Z5
+	VMOVUPD.Z    64(SI), K1, Z5
 	VFMADD213PD  Z5, Z4, Z3
 	JMP          masked2x2store
 
@@ -6007,10 +7860,10 @@ masked2x2clear:
 masked2x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPD Z1, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPD Z3, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	LEAQ    (CX)(BX*2), CX
 	SUBQ    $0x00000002, AX
 	JMP     masked2x2
@@ -6021,6 +7874,8 @@ masked1x2:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -6038,15 +7893,15 @@ masked1x2k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked1x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Z2
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z3
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z3
 	VFMADD213PD  Z3, Z2, Z0
-	VMOVUPD.Z    64(DI), K1, Z3
+	VMOVUPD.Z    64(SI), K1, Z3
 	VFMADD213PD  Z3, Z2, Z1
 	JMP          masked1x2store
 
@@ -6058,7 +7913,7 @@ masked1x2clear:
 masked1x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPD Z1, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	ADDQ    BX, CX
 	SUBQ    $0x00000001, AX
 	JMP     masked1x2
@@ -6073,46 +7928,82 @@ wider2:
 	JNE   masked8x3
 
 full8x3:
-	CMPQ   AX, $0x00000008
-	JL     masked8x3
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000008
+	JL         masked8x3
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         full8x3k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
 
 full8x3k:
-	VMOVUPS      (R10), Z24
-	VMOVUPS      64(R10), Z25
-	VMOVUPS      128(R10), Z26
+	VMOVUPS      (R11), Z24
+	VMOVUPS      64(R11), Z25
+	VMOVUPS      128(R11), Z26
 	VBROADCASTSD (SI), Z27
 	VFMADD231PD  Z24, Z27, Z0
 	VFMADD231PD  Z25, Z27, Z1
@@ -6145,71 +8036,71 @@ full8x3k:
 	VFMADD231PD  Z24, Z27, Z21
 	VFMADD231PD  Z25, Z27, Z22
 	VFMADD231PD  Z26, Z27, Z23
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full8x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Z24
 	CMPB         load+88(FP), $0x00
 	JEQ          full8x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z25
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z0
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z1
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PD  Z25, Z24, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z3
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z4
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PD  Z25, Z24, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z6
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z7
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PD  Z25, Z24, Z8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z9
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z10
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PD  Z25, Z24, Z11
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z12
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z13
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PD  Z25, Z24, Z14
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z15
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z16
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PD  Z25, Z24, Z17
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z18
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z19
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PD  Z25, Z24, Z20
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z21
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z22
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PD  Z25, Z24, Z23
 	JMP          full8x3store
 
@@ -6244,80 +8135,116 @@ full8x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z3, (DX)
 	VMOVUPS Z4, 64(DX)
 	VMOVUPS Z5, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
 	VMOVUPS Z8, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z9, (DX)
 	VMOVUPS Z10, 64(DX)
 	VMOVUPS Z11, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, 64(DX)
 	VMOVUPS Z14, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z15, (DX)
 	VMOVUPS Z16, 64(DX)
 	VMOVUPS Z17, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z18, (DX)
 	VMOVUPS Z19, 64(DX)
 	VMOVUPS Z20, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z21, (DX)
 	VMOVUPS Z22, 64(DX)
 	VMOVUPS Z23, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     full8x3
 
 masked8x3:
-	CMPQ   AX, $0x00000008
-	JL     masked4x3
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x03, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x03, R12
+	CMPQ       AX, $0x00000008
+	JL         masked4x3
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x03, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x03, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x03, R13
+	CMPQ       R10, $0x00000040
+	JL         masked8x3k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
 
 masked8x3k:
-	VMOVUPS      (R10), Z24
-	VMOVUPS      64(R10), Z25
-	VMOVUPD.Z    128(R10), K1, Z26
+	VMOVUPS      (R11), Z24
+	VMOVUPS      64(R11), Z25
+	VMOVUPD.Z    128(R11), K1, Z26
 	VBROADCASTSD (SI), Z27
 	VFMADD231PD  Z24, Z27, Z0
 	VFMADD231PD  Z25, Z27, Z1
@@ -6350,71 +8277,71 @@ masked8x3k:
 	VFMADD231PD  Z24, Z27, Z21
 	VFMADD231PD  Z25, Z27, Z22
 	VFMADD231PD  Z26, Z27, Z23
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked8x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x03, R9
 	VBROADCASTSD alpha+24(FP), Z24
 	CMPB         load+88(FP), $0x00
 	JEQ          masked8x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z25
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z0
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z1
-	VMOVUPD.Z    128(DI), K1, Z25
+	VMOVUPD.Z    128(SI), K1, Z25
 	VFMADD213PD  Z25, Z24, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z3
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z4
-	VMOVUPD.Z    128(DI), K1, Z25
+	VMOVUPD.Z    128(SI), K1, Z25
 	VFMADD213PD  Z25, Z24, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z6
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z7
-	VMOVUPD.Z    128(DI), K1, Z25
+	VMOVUPD.Z    128(SI), K1, Z25
 	VFMADD213PD  Z25, Z24, Z8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z9
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z10
-	VMOVUPD.Z    128(DI), K1, Z25
+	VMOVUPD.Z    128(SI), K1, Z25
 	VFMADD213PD  Z25, Z24, Z11
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z12
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z13
-	VMOVUPD.Z    128(DI), K1, Z25
+	VMOVUPD.Z    128(SI), K1, Z25
 	VFMADD213PD  Z25, Z24, Z14
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z15
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z16
-	VMOVUPD.Z    128(DI), K1, Z25
+	VMOVUPD.Z    128(SI), K1, Z25
 	VFMADD213PD  Z25, Z24, Z17
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z18
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z19
-	VMOVUPD.Z    128(DI), K1, Z25
+	VMOVUPD.Z    128(SI), K1, Z25
 	VFMADD213PD  Z25, Z24, Z20
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PD  Z25, Z24, Z21
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PD  Z25, Z24, Z22
-	VMOVUPD.Z    128(DI), K1, Z25
+	VMOVUPD.Z    128(SI), K1, Z25
 	VFMADD213PD  Z25, Z24, Z23
 	JMP          masked8x3store
 
@@ -6449,67 +8376,87 @@ masked8x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPD Z2, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z3, (DX)
 	VMOVUPS Z4, 64(DX)
 	VMOVUPD Z5, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
 	VMOVUPD Z8, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z9, (DX)
 	VMOVUPS Z10, 64(DX)
 	VMOVUPD Z11, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, 64(DX)
 	VMOVUPD Z14, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z15, (DX)
 	VMOVUPS Z16, 64(DX)
 	VMOVUPD Z17, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z18, (DX)
 	VMOVUPS Z19, 64(DX)
 	VMOVUPD Z20, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z21, (DX)
 	VMOVUPS Z22, 64(DX)
 	VMOVUPD Z23, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     masked8x3
 
 masked4x3:
-	CMPQ   AX, $0x00000004
-	JL     masked2x3
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R8
-	MOVQ   b+56(FP), R9
-	MOVQ   acs+48(FP), R10
-	SHLQ   $0x03, R10
-	MOVQ   brs+64(FP), R11
-	SHLQ   $0x03, R11
+	CMPQ       AX, $0x00000004
+	JL         masked2x3
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R8
+	SHLQ       $0x03, R8
+	MOVQ       k+16(FP), R9
+	MOVQ       b+56(FP), R10
+	MOVQ       acs+48(FP), R11
+	SHLQ       $0x03, R11
+	MOVQ       brs+64(FP), R12
+	SHLQ       $0x03, R12
+	CMPQ       R9, $0x00000040
+	JL         masked4x3k
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
 
 masked4x3k:
-	VMOVUPS      (R9), Z12
-	VMOVUPS      64(R9), Z13
-	VMOVUPD.Z    128(R9), K1, Z14
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	VMOVUPD.Z    128(R10), K1, Z14
 	VBROADCASTSD (SI), Z15
 	VFMADD231PD  Z12, Z15, Z0
 	VFMADD231PD  Z13, Z15, Z1
@@ -6526,42 +8473,42 @@ masked4x3k:
 	VFMADD231PD  Z12, Z15, Z9
 	VFMADD231PD  Z13, Z15, Z10
 	VFMADD231PD  Z14, Z15, Z11
-	ADDQ         R10, SI
-	ADDQ         R11, R9
-	DECQ         R8
+	ADDQ         R11, SI
+	ADDQ         R12, R10
+	DECQ         R9
 	JNZ          masked4x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), R8
+	SHLQ         $0x03, R8
 	VBROADCASTSD alpha+24(FP), Z12
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z13
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z13
 	VFMADD213PD  Z13, Z12, Z0
-	VMOVUPS      64(DI), Z13
+	VMOVUPS      64(SI), Z13
 	VFMADD213PD  Z13, Z12, Z1
-	VMOVUPD.Z    128(DI), K1, Z13
+	VMOVUPD.Z    128(SI), K1, Z13
 	VFMADD213PD  Z13, Z12, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z13
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z13
 	VFMADD213PD  Z13, Z12, Z3
-	VMOVUPS      64(DI), Z13
+	VMOVUPS      64(SI), Z13
 	VFMADD213PD  Z13, Z12, Z4
-	VMOVUPD.Z    128(DI), K1, Z13
+	VMOVUPD.Z    128(SI), K1, Z13
 	VFMADD213PD  Z13, Z12, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z13
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z13
 	VFMADD213PD  Z13, Z12, Z6
-	VMOVUPS      64(DI), Z13
+	VMOVUPS      64(SI), Z13
 	VFMADD213PD  Z13, Z12, Z7
-	VMOVUPD.Z    128(DI), K1, Z13
+	VMOVUPD.Z    128(SI), K1, Z13
 	VFMADD213PD  Z13, Z12, Z8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z13
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z13
 	VFMADD213PD  Z13, Z12, Z9
-	VMOVUPS      64(DI), Z13
+	VMOVUPS      64(SI), Z13
 	VFMADD213PD  Z13, Z12, Z10
-	VMOVUPD.Z    128(DI), K1, Z13
+	VMOVUPD.Z    128(SI), K1, Z13
 	VFMADD213PD  Z13, Z12, Z11
 	JMP          masked4x3store
 
@@ -6584,19 +8531,19 @@ masked4x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPD Z2, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z3, (DX)
 	VMOVUPS Z4, 64(DX)
 	VMOVUPD Z5, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
 	VMOVUPD Z8, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z9, (DX)
 	VMOVUPS Z10, 64(DX)
 	VMOVUPD Z11, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     masked4x3
@@ -6611,6 +8558,8 @@ masked2x3:
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -6634,24 +8583,24 @@ masked2x3k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked2x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Z6
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z7
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z7
 	VFMADD213PD  Z7, Z6, Z0
-	VMOVUPS      64(DI), Z7
+	VMOVUPS      64(SI), Z7
 	VFMADD213PD  Z7, Z6, Z1
-	VMOVUPD.Z    128(DI), K1, Z7
+	VMOVUPD.Z    128(SI), K1, Z7
 	VFMADD213PD  Z7, Z6, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z7
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z7
 	VFMADD213PD  Z7, Z6, Z3
-	VMOVUPS      64(DI), Z7
+	VMOVUPS      64(SI), Z7
 	VFMADD213PD  Z7, Z6, Z4
-	VMOVUPD.Z    128(DI), K1, Z7
+	VMOVUPD.Z    128(SI), K1, Z7
 	VFMADD213PD  Z7, Z6, Z5
 	JMP          masked2x3store
 
@@ -6668,11 +8617,11 @@ masked2x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPD Z2, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	VMOVUPS Z3, (DX)
 	VMOVUPS Z4, 64(DX)
 	VMOVUPD Z5, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	LEAQ    (CX)(BX*2), CX
 	SUBQ    $0x00000002, AX
 	JMP     masked2x3
@@ -6684,6 +8633,8 @@ masked1x3:
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x03, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -6703,17 +8654,17 @@ masked1x3k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked1x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x03, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x03, DI
 	VBROADCASTSD alpha+24(FP), Z3
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z4
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z4
 	VFMADD213PD  Z4, Z3, Z0
-	VMOVUPS      64(DI), Z4
+	VMOVUPS      64(SI), Z4
 	VFMADD213PD  Z4, Z3, Z1
-	VMOVUPD.Z    128(DI), K1, Z4
+	VMOVUPD.Z    128(SI), K1, Z4
 	VFMADD213PD  Z4, Z3, Z2
 	JMP          masked1x3store
 
@@ -6727,7 +8678,7 @@ masked1x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPD Z2, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	ADDQ    BX, CX
 	SUBQ    $0x00000001, AX
 	JMP     masked1x3
@@ -8193,8 +10144,1398 @@ done:
 	VZEROUPPER
 	RET
 
-// func sgemm512(m int, n int, k int, alpha float32, a *float32, ars int, acs int, b *float32, brs int, c *float32, ldc int, load bool)
+// func dpack512(rows int, n int, src *float64, lds int, dst *float64, ldd int)
 // Requires: AVX, AVX512F, BMI2
+TEXT ·dpack512(SB), NOSPLIT, $0-48
+	MOVQ  n+8(FP), AX
+	MOVQ  src+16(FP), CX
+	MOVQ  dst+32(FP), DX
+	MOVQ  lds+24(FP), BX
+	SHLQ  $0x03, BX
+	MOVQ  ldd+40(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  rows+0(FP), DI
+	CMPQ  AX, $0x00000008
+	JG    wider1
+	SUBQ  $0x00000000, AX
+	MOVQ  $-1, R8
+	BZHIQ AX, R8, R8
+	KMOVW R8, K1
+
+row1:
+	VMOVUPD.Z (CX), K1, Z0
+	VMOVUPS   Z0, (DX)
+	ADDQ      BX, CX
+	ADDQ      SI, DX
+	DECQ      DI
+	JNZ       row1
+	JMP       done
+
+wider1:
+	CMPQ  AX, $0x00000010
+	JG    wider2
+	SUBQ  $0x00000008, AX
+	MOVQ  $-1, R8
+	BZHIQ AX, R8, R8
+	KMOVW R8, K1
+
+row2:
+	VMOVUPS   (CX), Z0
+	VMOVUPD.Z 64(CX), K1, Z1
+	VMOVUPS   Z0, (DX)
+	VMOVUPS   Z1, 64(DX)
+	ADDQ      BX, CX
+	ADDQ      SI, DX
+	DECQ      DI
+	JNZ       row2
+	JMP       done
+
+wider2:
+	SUBQ  $0x00000010, AX
+	MOVQ  $-1, R8
+	BZHIQ AX, R8, R8
+	KMOVW R8, K1
+
+row3:
+	VMOVUPS   (CX), Z0
+	VMOVUPS   64(CX), Z1
+	VMOVUPD.Z 128(CX), K1, Z2
+	VMOVUPS   Z0, (DX)
+	VMOVUPS   Z1, 64(DX)
+	VMOVUPS   Z2, 128(DX)
+	ADDQ      BX, CX
+	ADDQ      SI, DX
+	DECQ      DI
+	JNZ       row3
+
+done:
+	VZEROUPPER
+	RET
+
+// func dfactor512(r int, h int, n int, u *float64, ldu int, dinv *float64) int
+// Requires: AVX, AVX512F, BMI2
+TEXT ·dfactor512(SB), NOSPLIT, $0-56
+	MOVQ   n+16(FP), AX
+	MOVQ   h+8(FP), CX
+	MOVQ   u+24(FP), DX
+	MOVQ   r+0(FP), BX
+	LEAQ   (DX)(BX*8), DX
+	CMPQ   AX, $0x00000008
+	JG     wider1
+	SUBQ   $0x00000000, AX
+	MOVQ   $-1, BX
+	BZHIQ  AX, BX, BX
+	KMOVW  BX, K1
+	CMPQ   CX, $0x00000004
+	JNE    rows3x1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f4x1solve
+
+f4x1k:
+	VMOVUPD.Z    (DX), K1, Z4
+	VBROADCASTSD (DX), Z5
+	VFMADD231PD  Z4, Z5, Z0
+	VBROADCASTSD 8(DX), Z5
+	VFMADD231PD  Z4, Z5, Z1
+	VBROADCASTSD 16(DX), Z5
+	VFMADD231PD  Z4, Z5, Z2
+	VBROADCASTSD 24(DX), Z5
+	VFMADD231PD  Z4, Z5, Z3
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f4x1k
+
+f4x1solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPD.Z (DX), K1, Z4
+	VSUBPD    Z0, Z4, Z0
+	VMOVUPD.Z (DX)(AX*1), K1, Z4
+	VSUBPD    Z1, Z4, Z1
+	VMOVUPD.Z (DX)(AX*2), K1, Z4
+	VSUBPD    Z2, Z4, Z2
+	VMOVUPD.Z (DX)(BX*1), K1, Z4
+	VSUBPD    Z3, Z4, Z3
+	VMOVAPD   X0, X4
+	VXORPD    X5, X5, X5
+	VUCOMISD  X5, X4
+	JHI       f4x1positive0
+	VMOVSD    X4, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x1positive0:
+	VSQRTSD      X4, X4, X5
+	VMOVSD       one<>+0(SB), X4
+	VDIVSD       X5, X4, X4
+	VMOVSD       X4, (CX)
+	VBROADCASTSD X4, Z4
+	VMULPD       Z4, Z0, Z0
+	VMOVUPD      Z0, K1, (DX)
+	VMOVSD       X5, (DX)
+	VBROADCASTSD 8(DX), Z4
+	VFNMADD231PD Z0, Z4, Z1
+	VBROADCASTSD 16(DX), Z4
+	VFNMADD231PD Z0, Z4, Z2
+	VBROADCASTSD 24(DX), Z4
+	VFNMADD231PD Z0, Z4, Z3
+	VPERMILPD    $0x01, X1, X0
+	VXORPD       X4, X4, X4
+	VUCOMISD     X4, X0
+	JHI          f4x1positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x1positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X4
+	VDIVSD       X0, X4, X4
+	VMOVSD       X4, 8(CX)
+	VBROADCASTSD X4, Z4
+	VMULPD       Z4, Z1, Z1
+	VMOVUPD      Z1, K1, (DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Z4
+	VFNMADD231PD Z1, Z4, Z2
+	VBROADCASTSD 24(DX)(AX*1), Z4
+	VFNMADD231PD Z1, Z4, Z3
+	VEXTRACTF128 $0x01, Y2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x1positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x1positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Z4
+	VMULPD       Z4, Z2, Z2
+	VMOVUPD      Z2, K1, (DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	VBROADCASTSD 24(DX)(AX*2), Z4
+	VFNMADD231PD Z2, Z4, Z3
+	VEXTRACTF128 $0x01, Y3, X0
+	VPERMILPD    $0x01, X0, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x1positive3
+	VMOVSD       X0, 24(DX)(BX*1)
+	MOVQ         $0x00000003, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x1positive3:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 24(CX)
+	VBROADCASTSD X1, Z4
+	VMULPD       Z4, Z3, Z3
+	VMOVUPD      Z3, K1, (DX)(BX*1)
+	VMOVSD       X0, 24(DX)(BX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows3x1:
+	CMPQ   CX, $0x00000003
+	JNE    rows2x1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f3x1solve
+
+f3x1k:
+	VMOVUPD.Z    (DX), K1, Z3
+	VBROADCASTSD (DX), Z4
+	VFMADD231PD  Z3, Z4, Z0
+	VBROADCASTSD 8(DX), Z4
+	VFMADD231PD  Z3, Z4, Z1
+	VBROADCASTSD 16(DX), Z4
+	VFMADD231PD  Z3, Z4, Z2
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f3x1k
+
+f3x1solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPD.Z (DX), K1, Z3
+	VSUBPD    Z0, Z3, Z0
+	VMOVUPD.Z (DX)(AX*1), K1, Z3
+	VSUBPD    Z1, Z3, Z1
+	VMOVUPD.Z (DX)(AX*2), K1, Z3
+	VSUBPD    Z2, Z3, Z2
+	VMOVAPD   X0, X3
+	VXORPD    X4, X4, X4
+	VUCOMISD  X4, X3
+	JHI       f3x1positive0
+	VMOVSD    X3, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x1positive0:
+	VSQRTSD      X3, X3, X4
+	VMOVSD       one<>+0(SB), X3
+	VDIVSD       X4, X3, X3
+	VMOVSD       X3, (CX)
+	VBROADCASTSD X3, Z3
+	VMULPD       Z3, Z0, Z0
+	VMOVUPD      Z0, K1, (DX)
+	VMOVSD       X4, (DX)
+	VBROADCASTSD 8(DX), Z3
+	VFNMADD231PD Z0, Z3, Z1
+	VBROADCASTSD 16(DX), Z3
+	VFNMADD231PD Z0, Z3, Z2
+	VPERMILPD    $0x01, X1, X0
+	VXORPD       X3, X3, X3
+	VUCOMISD     X3, X0
+	JHI          f3x1positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x1positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X3
+	VDIVSD       X0, X3, X3
+	VMOVSD       X3, 8(CX)
+	VBROADCASTSD X3, Z3
+	VMULPD       Z3, Z1, Z1
+	VMOVUPD      Z1, K1, (DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Z3
+	VFNMADD231PD Z1, Z3, Z2
+	VEXTRACTF128 $0x01, Y2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x1positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x1positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Z3
+	VMULPD       Z3, Z2, Z2
+	VMOVUPD      Z2, K1, (DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows2x1:
+	CMPQ   CX, $0x00000002
+	JNE    rows1x1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f2x1solve
+
+f2x1k:
+	VMOVUPD.Z    (DX), K1, Z2
+	VBROADCASTSD (DX), Z3
+	VFMADD231PD  Z2, Z3, Z0
+	VBROADCASTSD 8(DX), Z3
+	VFMADD231PD  Z2, Z3, Z1
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f2x1k
+
+f2x1solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPD.Z (DX), K1, Z2
+	VSUBPD    Z0, Z2, Z0
+	VMOVUPD.Z (DX)(AX*1), K1, Z2
+	VSUBPD    Z1, Z2, Z1
+	VMOVAPD   X0, X2
+	VXORPD    X3, X3, X3
+	VUCOMISD  X3, X2
+	JHI       f2x1positive0
+	VMOVSD    X2, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x1positive0:
+	VSQRTSD      X2, X2, X3
+	VMOVSD       one<>+0(SB), X2
+	VDIVSD       X3, X2, X2
+	VMOVSD       X2, (CX)
+	VBROADCASTSD X2, Z2
+	VMULPD       Z2, Z0, Z0
+	VMOVUPD      Z0, K1, (DX)
+	VMOVSD       X3, (DX)
+	VBROADCASTSD 8(DX), Z2
+	VFNMADD231PD Z0, Z2, Z1
+	VPERMILPD    $0x01, X1, X0
+	VXORPD       X2, X2, X2
+	VUCOMISD     X2, X0
+	JHI          f2x1positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x1positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X2
+	VDIVSD       X0, X2, X2
+	VMOVSD       X2, 8(CX)
+	VBROADCASTSD X2, Z2
+	VMULPD       Z2, Z1, Z1
+	VMOVUPD      Z1, K1, (DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows1x1:
+	VPXORQ Z0, Z0, Z0
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f1x1solve
+
+f1x1k:
+	VMOVUPD.Z    (DX), K1, Z1
+	VBROADCASTSD (DX), Z2
+	VFMADD231PD  Z1, Z2, Z0
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f1x1k
+
+f1x1solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), AX
+	VMOVUPD.Z (DX), K1, Z1
+	VSUBPD    Z0, Z1, Z0
+	VMOVAPD   X0, X1
+	VXORPD    X2, X2, X2
+	VUCOMISD  X2, X1
+	JHI       f1x1positive0
+	VMOVSD    X1, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f1x1positive0:
+	VSQRTSD      X1, X1, X2
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X2, X1, X1
+	VMOVSD       X1, (CX)
+	VBROADCASTSD X1, Z1
+	VMULPD       Z1, Z0, Z0
+	VMOVUPD      Z0, K1, (DX)
+	VMOVSD       X2, (DX)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+wider1:
+	CMPQ   AX, $0x00000010
+	JG     wider2
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, BX
+	BZHIQ  AX, BX, BX
+	KMOVW  BX, K1
+	CMPQ   CX, $0x00000004
+	JNE    rows3x2
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f4x2solve
+
+f4x2k:
+	VMOVUPS      (DX), Z8
+	VMOVUPD.Z    64(DX), K1, Z9
+	VBROADCASTSD (DX), Z10
+	VFMADD231PD  Z8, Z10, Z0
+	VFMADD231PD  Z9, Z10, Z1
+	VBROADCASTSD 8(DX), Z10
+	VFMADD231PD  Z8, Z10, Z2
+	VFMADD231PD  Z9, Z10, Z3
+	VBROADCASTSD 16(DX), Z10
+	VFMADD231PD  Z8, Z10, Z4
+	VFMADD231PD  Z9, Z10, Z5
+	VBROADCASTSD 24(DX), Z10
+	VFMADD231PD  Z8, Z10, Z6
+	VFMADD231PD  Z9, Z10, Z7
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f4x2k
+
+f4x2solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPS   (DX), Z8
+	VSUBPD    Z0, Z8, Z0
+	VMOVUPD.Z 64(DX), K1, Z8
+	VSUBPD    Z1, Z8, Z1
+	VMOVUPS   (DX)(AX*1), Z8
+	VSUBPD    Z2, Z8, Z2
+	VMOVUPD.Z 64(DX)(AX*1), K1, Z8
+	VSUBPD    Z3, Z8, Z3
+	VMOVUPS   (DX)(AX*2), Z8
+	VSUBPD    Z4, Z8, Z4
+	VMOVUPD.Z 64(DX)(AX*2), K1, Z8
+	VSUBPD    Z5, Z8, Z5
+	VMOVUPS   (DX)(BX*1), Z8
+	VSUBPD    Z6, Z8, Z6
+	VMOVUPD.Z 64(DX)(BX*1), K1, Z8
+	VSUBPD    Z7, Z8, Z7
+	VMOVAPD   X0, X8
+	VXORPD    X9, X9, X9
+	VUCOMISD  X9, X8
+	JHI       f4x2positive0
+	VMOVSD    X8, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x2positive0:
+	VSQRTSD      X8, X8, X9
+	VMOVSD       one<>+0(SB), X8
+	VDIVSD       X9, X8, X8
+	VMOVSD       X8, (CX)
+	VBROADCASTSD X8, Z8
+	VMULPD       Z8, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMULPD       Z8, Z1, Z1
+	VMOVUPD      Z1, K1, 64(DX)
+	VMOVSD       X9, (DX)
+	VBROADCASTSD 8(DX), Z8
+	VFNMADD231PD Z0, Z8, Z2
+	VFNMADD231PD Z1, Z8, Z3
+	VBROADCASTSD 16(DX), Z8
+	VFNMADD231PD Z0, Z8, Z4
+	VFNMADD231PD Z1, Z8, Z5
+	VBROADCASTSD 24(DX), Z8
+	VFNMADD231PD Z0, Z8, Z6
+	VFNMADD231PD Z1, Z8, Z7
+	VPERMILPD    $0x01, X2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x2positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x2positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Z8
+	VMULPD       Z8, Z2, Z2
+	VMOVUPS      Z2, (DX)(AX*1)
+	VMULPD       Z8, Z3, Z3
+	VMOVUPD      Z3, K1, 64(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Z8
+	VFNMADD231PD Z2, Z8, Z4
+	VFNMADD231PD Z3, Z8, Z5
+	VBROADCASTSD 24(DX)(AX*1), Z8
+	VFNMADD231PD Z2, Z8, Z6
+	VFNMADD231PD Z3, Z8, Z7
+	VEXTRACTF128 $0x01, Y4, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x2positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x2positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Z8
+	VMULPD       Z8, Z4, Z4
+	VMOVUPS      Z4, (DX)(AX*2)
+	VMULPD       Z8, Z5, Z5
+	VMOVUPD      Z5, K1, 64(DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	VBROADCASTSD 24(DX)(AX*2), Z8
+	VFNMADD231PD Z4, Z8, Z6
+	VFNMADD231PD Z5, Z8, Z7
+	VEXTRACTF128 $0x01, Y6, X0
+	VPERMILPD    $0x01, X0, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x2positive3
+	VMOVSD       X0, 24(DX)(BX*1)
+	MOVQ         $0x00000003, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x2positive3:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 24(CX)
+	VBROADCASTSD X1, Z8
+	VMULPD       Z8, Z6, Z6
+	VMOVUPS      Z6, (DX)(BX*1)
+	VMULPD       Z8, Z7, Z7
+	VMOVUPD      Z7, K1, 64(DX)(BX*1)
+	VMOVSD       X0, 24(DX)(BX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows3x2:
+	CMPQ   CX, $0x00000003
+	JNE    rows2x2
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f3x2solve
+
+f3x2k:
+	VMOVUPS      (DX), Z6
+	VMOVUPD.Z    64(DX), K1, Z7
+	VBROADCASTSD (DX), Z8
+	VFMADD231PD  Z6, Z8, Z0
+	VFMADD231PD  Z7, Z8, Z1
+	VBROADCASTSD 8(DX), Z8
+	VFMADD231PD  Z6, Z8, Z2
+	VFMADD231PD  Z7, Z8, Z3
+	VBROADCASTSD 16(DX), Z8
+	VFMADD231PD  Z6, Z8, Z4
+	VFMADD231PD  Z7, Z8, Z5
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f3x2k
+
+f3x2solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPS   (DX), Z6
+	VSUBPD    Z0, Z6, Z0
+	VMOVUPD.Z 64(DX), K1, Z6
+	VSUBPD    Z1, Z6, Z1
+	VMOVUPS   (DX)(AX*1), Z6
+	VSUBPD    Z2, Z6, Z2
+	VMOVUPD.Z 64(DX)(AX*1), K1, Z6
+	VSUBPD    Z3, Z6, Z3
+	VMOVUPS   (DX)(AX*2), Z6
+	VSUBPD    Z4, Z6, Z4
+	VMOVUPD.Z 64(DX)(AX*2), K1, Z6
+	VSUBPD    Z5, Z6, Z5
+	VMOVAPD   X0, X6
+	VXORPD    X7, X7, X7
+	VUCOMISD  X7, X6
+	JHI       f3x2positive0
+	VMOVSD    X6, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x2positive0:
+	VSQRTSD      X6, X6, X7
+	VMOVSD       one<>+0(SB), X6
+	VDIVSD       X7, X6, X6
+	VMOVSD       X6, (CX)
+	VBROADCASTSD X6, Z6
+	VMULPD       Z6, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMULPD       Z6, Z1, Z1
+	VMOVUPD      Z1, K1, 64(DX)
+	VMOVSD       X7, (DX)
+	VBROADCASTSD 8(DX), Z6
+	VFNMADD231PD Z0, Z6, Z2
+	VFNMADD231PD Z1, Z6, Z3
+	VBROADCASTSD 16(DX), Z6
+	VFNMADD231PD Z0, Z6, Z4
+	VFNMADD231PD Z1, Z6, Z5
+	VPERMILPD    $0x01, X2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x2positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x2positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Z6
+	VMULPD       Z6, Z2, Z2
+	VMOVUPS      Z2, (DX)(AX*1)
+	VMULPD       Z6, Z3, Z3
+	VMOVUPD      Z3, K1, 64(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Z6
+	VFNMADD231PD Z2, Z6, Z4
+	VFNMADD231PD Z3, Z6, Z5
+	VEXTRACTF128 $0x01, Y4, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x2positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x2positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Z6
+	VMULPD       Z6, Z4, Z4
+	VMOVUPS      Z4, (DX)(AX*2)
+	VMULPD       Z6, Z5, Z5
+	VMOVUPD      Z5, K1, 64(DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows2x2:
+	CMPQ   CX, $0x00000002
+	JNE    rows1x2
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f2x2solve
+
+f2x2k:
+	VMOVUPS      (DX), Z4
+	VMOVUPD.Z    64(DX), K1, Z5
+	VBROADCASTSD (DX), Z6
+	VFMADD231PD  Z4, Z6, Z0
+	VFMADD231PD  Z5, Z6, Z1
+	VBROADCASTSD 8(DX), Z6
+	VFMADD231PD  Z4, Z6, Z2
+	VFMADD231PD  Z5, Z6, Z3
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f2x2k
+
+f2x2solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPS   (DX), Z4
+	VSUBPD    Z0, Z4, Z0
+	VMOVUPD.Z 64(DX), K1, Z4
+	VSUBPD    Z1, Z4, Z1
+	VMOVUPS   (DX)(AX*1), Z4
+	VSUBPD    Z2, Z4, Z2
+	VMOVUPD.Z 64(DX)(AX*1), K1, Z4
+	VSUBPD    Z3, Z4, Z3
+	VMOVAPD   X0, X4
+	VXORPD    X5, X5, X5
+	VUCOMISD  X5, X4
+	JHI       f2x2positive0
+	VMOVSD    X4, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x2positive0:
+	VSQRTSD      X4, X4, X5
+	VMOVSD       one<>+0(SB), X4
+	VDIVSD       X5, X4, X4
+	VMOVSD       X4, (CX)
+	VBROADCASTSD X4, Z4
+	VMULPD       Z4, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMULPD       Z4, Z1, Z1
+	VMOVUPD      Z1, K1, 64(DX)
+	VMOVSD       X5, (DX)
+	VBROADCASTSD 8(DX), Z4
+	VFNMADD231PD Z0, Z4, Z2
+	VFNMADD231PD Z1, Z4, Z3
+	VPERMILPD    $0x01, X2, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f2x2positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x2positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Z4
+	VMULPD       Z4, Z2, Z2
+	VMOVUPS      Z2, (DX)(AX*1)
+	VMULPD       Z4, Z3, Z3
+	VMOVUPD      Z3, K1, 64(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows1x2:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f1x2solve
+
+f1x2k:
+	VMOVUPS      (DX), Z2
+	VMOVUPD.Z    64(DX), K1, Z3
+	VBROADCASTSD (DX), Z4
+	VFMADD231PD  Z2, Z4, Z0
+	VFMADD231PD  Z3, Z4, Z1
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f1x2k
+
+f1x2solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), AX
+	VMOVUPS   (DX), Z2
+	VSUBPD    Z0, Z2, Z0
+	VMOVUPD.Z 64(DX), K1, Z2
+	VSUBPD    Z1, Z2, Z1
+	VMOVAPD   X0, X2
+	VXORPD    X3, X3, X3
+	VUCOMISD  X3, X2
+	JHI       f1x2positive0
+	VMOVSD    X2, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f1x2positive0:
+	VSQRTSD      X2, X2, X3
+	VMOVSD       one<>+0(SB), X2
+	VDIVSD       X3, X2, X2
+	VMOVSD       X2, (CX)
+	VBROADCASTSD X2, Z2
+	VMULPD       Z2, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMULPD       Z2, Z1, Z1
+	VMOVUPD      Z1, K1, 64(DX)
+	VMOVSD       X3, (DX)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+wider2:
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, BX
+	BZHIQ  AX, BX, BX
+	KMOVW  BX, K1
+	CMPQ   CX, $0x00000004
+	JNE    rows3x3
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f4x3solve
+
+f4x3k:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VMOVUPD.Z    128(DX), K1, Z14
+	VBROADCASTSD (DX), Z15
+	VFMADD231PD  Z12, Z15, Z0
+	VFMADD231PD  Z13, Z15, Z1
+	VFMADD231PD  Z14, Z15, Z2
+	VBROADCASTSD 8(DX), Z15
+	VFMADD231PD  Z12, Z15, Z3
+	VFMADD231PD  Z13, Z15, Z4
+	VFMADD231PD  Z14, Z15, Z5
+	VBROADCASTSD 16(DX), Z15
+	VFMADD231PD  Z12, Z15, Z6
+	VFMADD231PD  Z13, Z15, Z7
+	VFMADD231PD  Z14, Z15, Z8
+	VBROADCASTSD 24(DX), Z15
+	VFMADD231PD  Z12, Z15, Z9
+	VFMADD231PD  Z13, Z15, Z10
+	VFMADD231PD  Z14, Z15, Z11
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f4x3k
+
+f4x3solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPS   (DX), Z12
+	VSUBPD    Z0, Z12, Z0
+	VMOVUPS   64(DX), Z12
+	VSUBPD    Z1, Z12, Z1
+	VMOVUPD.Z 128(DX), K1, Z12
+	VSUBPD    Z2, Z12, Z2
+	VMOVUPS   (DX)(AX*1), Z12
+	VSUBPD    Z3, Z12, Z3
+	VMOVUPS   64(DX)(AX*1), Z12
+	VSUBPD    Z4, Z12, Z4
+	VMOVUPD.Z 128(DX)(AX*1), K1, Z12
+	VSUBPD    Z5, Z12, Z5
+	VMOVUPS   (DX)(AX*2), Z12
+	VSUBPD    Z6, Z12, Z6
+	VMOVUPS   64(DX)(AX*2), Z12
+	VSUBPD    Z7, Z12, Z7
+	VMOVUPD.Z 128(DX)(AX*2), K1, Z12
+	VSUBPD    Z8, Z12, Z8
+	VMOVUPS   (DX)(BX*1), Z12
+	VSUBPD    Z9, Z12, Z9
+	VMOVUPS   64(DX)(BX*1), Z12
+	VSUBPD    Z10, Z12, Z10
+	VMOVUPD.Z 128(DX)(BX*1), K1, Z12
+	VSUBPD    Z11, Z12, Z11
+	VMOVAPD   X0, X12
+	VXORPD    X13, X13, X13
+	VUCOMISD  X13, X12
+	JHI       f4x3positive0
+	VMOVSD    X12, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x3positive0:
+	VSQRTSD      X12, X12, X13
+	VMOVSD       one<>+0(SB), X12
+	VDIVSD       X13, X12, X12
+	VMOVSD       X12, (CX)
+	VBROADCASTSD X12, Z12
+	VMULPD       Z12, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMULPD       Z12, Z1, Z1
+	VMOVUPS      Z1, 64(DX)
+	VMULPD       Z12, Z2, Z2
+	VMOVUPD      Z2, K1, 128(DX)
+	VMOVSD       X13, (DX)
+	VBROADCASTSD 8(DX), Z12
+	VFNMADD231PD Z0, Z12, Z3
+	VFNMADD231PD Z1, Z12, Z4
+	VFNMADD231PD Z2, Z12, Z5
+	VBROADCASTSD 16(DX), Z12
+	VFNMADD231PD Z0, Z12, Z6
+	VFNMADD231PD Z1, Z12, Z7
+	VFNMADD231PD Z2, Z12, Z8
+	VBROADCASTSD 24(DX), Z12
+	VFNMADD231PD Z0, Z12, Z9
+	VFNMADD231PD Z1, Z12, Z10
+	VFNMADD231PD Z2, Z12, Z11
+	VPERMILPD    $0x01, X3, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x3positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x3positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Z12
+	VMULPD       Z12, Z3, Z3
+	VMOVUPS      Z3, (DX)(AX*1)
+	VMULPD       Z12, Z4, Z4
+	VMOVUPS      Z4, 64(DX)(AX*1)
+	VMULPD       Z12, Z5, Z5
+	VMOVUPD      Z5, K1, 128(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Z12
+	VFNMADD231PD Z3, Z12, Z6
+	VFNMADD231PD Z4, Z12, Z7
+	VFNMADD231PD Z5, Z12, Z8
+	VBROADCASTSD 24(DX)(AX*1), Z12
+	VFNMADD231PD Z3, Z12, Z9
+	VFNMADD231PD Z4, Z12, Z10
+	VFNMADD231PD Z5, Z12, Z11
+	VEXTRACTF128 $0x01, Y6, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x3positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x3positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Z12
+	VMULPD       Z12, Z6, Z6
+	VMOVUPS      Z6, (DX)(AX*2)
+	VMULPD       Z12, Z7, Z7
+	VMOVUPS      Z7, 64(DX)(AX*2)
+	VMULPD       Z12, Z8, Z8
+	VMOVUPD      Z8, K1, 128(DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	VBROADCASTSD 24(DX)(AX*2), Z12
+	VFNMADD231PD Z6, Z12, Z9
+	VFNMADD231PD Z7, Z12, Z10
+	VFNMADD231PD Z8, Z12, Z11
+	VEXTRACTF128 $0x01, Y9, X0
+	VPERMILPD    $0x01, X0, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f4x3positive3
+	VMOVSD       X0, 24(DX)(BX*1)
+	MOVQ         $0x00000003, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f4x3positive3:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 24(CX)
+	VBROADCASTSD X1, Z12
+	VMULPD       Z12, Z9, Z9
+	VMOVUPS      Z9, (DX)(BX*1)
+	VMULPD       Z12, Z10, Z10
+	VMOVUPS      Z10, 64(DX)(BX*1)
+	VMULPD       Z12, Z11, Z11
+	VMOVUPD      Z11, K1, 128(DX)(BX*1)
+	VMOVSD       X0, 24(DX)(BX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows3x3:
+	CMPQ   CX, $0x00000003
+	JNE    rows2x3
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f3x3solve
+
+f3x3k:
+	VMOVUPS      (DX), Z9
+	VMOVUPS      64(DX), Z10
+	VMOVUPD.Z    128(DX), K1, Z11
+	VBROADCASTSD (DX), Z12
+	VFMADD231PD  Z9, Z12, Z0
+	VFMADD231PD  Z10, Z12, Z1
+	VFMADD231PD  Z11, Z12, Z2
+	VBROADCASTSD 8(DX), Z12
+	VFMADD231PD  Z9, Z12, Z3
+	VFMADD231PD  Z10, Z12, Z4
+	VFMADD231PD  Z11, Z12, Z5
+	VBROADCASTSD 16(DX), Z12
+	VFMADD231PD  Z9, Z12, Z6
+	VFMADD231PD  Z10, Z12, Z7
+	VFMADD231PD  Z11, Z12, Z8
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f3x3k
+
+f3x3solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPS   (DX), Z9
+	VSUBPD    Z0, Z9, Z0
+	VMOVUPS   64(DX), Z9
+	VSUBPD    Z1, Z9, Z1
+	VMOVUPD.Z 128(DX), K1, Z9
+	VSUBPD    Z2, Z9, Z2
+	VMOVUPS   (DX)(AX*1), Z9
+	VSUBPD    Z3, Z9, Z3
+	VMOVUPS   64(DX)(AX*1), Z9
+	VSUBPD    Z4, Z9, Z4
+	VMOVUPD.Z 128(DX)(AX*1), K1, Z9
+	VSUBPD    Z5, Z9, Z5
+	VMOVUPS   (DX)(AX*2), Z9
+	VSUBPD    Z6, Z9, Z6
+	VMOVUPS   64(DX)(AX*2), Z9
+	VSUBPD    Z7, Z9, Z7
+	VMOVUPD.Z 128(DX)(AX*2), K1, Z9
+	VSUBPD    Z8, Z9, Z8
+	VMOVAPD   X0, X9
+	VXORPD    X10, X10, X10
+	VUCOMISD  X10, X9
+	JHI       f3x3positive0
+	VMOVSD    X9, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x3positive0:
+	VSQRTSD      X9, X9, X10
+	VMOVSD       one<>+0(SB), X9
+	VDIVSD       X10, X9, X9
+	VMOVSD       X9, (CX)
+	VBROADCASTSD X9, Z9
+	VMULPD       Z9, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMULPD       Z9, Z1, Z1
+	VMOVUPS      Z1, 64(DX)
+	VMULPD       Z9, Z2, Z2
+	VMOVUPD      Z2, K1, 128(DX)
+	VMOVSD       X10, (DX)
+	VBROADCASTSD 8(DX), Z9
+	VFNMADD231PD Z0, Z9, Z3
+	VFNMADD231PD Z1, Z9, Z4
+	VFNMADD231PD Z2, Z9, Z5
+	VBROADCASTSD 16(DX), Z9
+	VFNMADD231PD Z0, Z9, Z6
+	VFNMADD231PD Z1, Z9, Z7
+	VFNMADD231PD Z2, Z9, Z8
+	VPERMILPD    $0x01, X3, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x3positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x3positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Z9
+	VMULPD       Z9, Z3, Z3
+	VMOVUPS      Z3, (DX)(AX*1)
+	VMULPD       Z9, Z4, Z4
+	VMOVUPS      Z4, 64(DX)(AX*1)
+	VMULPD       Z9, Z5, Z5
+	VMOVUPD      Z5, K1, 128(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	VBROADCASTSD 16(DX)(AX*1), Z9
+	VFNMADD231PD Z3, Z9, Z6
+	VFNMADD231PD Z4, Z9, Z7
+	VFNMADD231PD Z5, Z9, Z8
+	VEXTRACTF128 $0x01, Y6, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f3x3positive2
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $0x00000002, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f3x3positive2:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 16(CX)
+	VBROADCASTSD X1, Z9
+	VMULPD       Z9, Z6, Z6
+	VMOVUPS      Z6, (DX)(AX*2)
+	VMULPD       Z9, Z7, Z7
+	VMOVUPS      Z7, 64(DX)(AX*2)
+	VMULPD       Z9, Z8, Z8
+	VMOVUPD      Z8, K1, 128(DX)(AX*2)
+	VMOVSD       X0, 16(DX)(AX*2)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows2x3:
+	CMPQ   CX, $0x00000002
+	JNE    rows1x3
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f2x3solve
+
+f2x3k:
+	VMOVUPS      (DX), Z6
+	VMOVUPS      64(DX), Z7
+	VMOVUPD.Z    128(DX), K1, Z8
+	VBROADCASTSD (DX), Z9
+	VFMADD231PD  Z6, Z9, Z0
+	VFMADD231PD  Z7, Z9, Z1
+	VFMADD231PD  Z8, Z9, Z2
+	VBROADCASTSD 8(DX), Z9
+	VFMADD231PD  Z6, Z9, Z3
+	VFMADD231PD  Z7, Z9, Z4
+	VFMADD231PD  Z8, Z9, Z5
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f2x3k
+
+f2x3solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), BX
+	VMOVUPS   (DX), Z6
+	VSUBPD    Z0, Z6, Z0
+	VMOVUPS   64(DX), Z6
+	VSUBPD    Z1, Z6, Z1
+	VMOVUPD.Z 128(DX), K1, Z6
+	VSUBPD    Z2, Z6, Z2
+	VMOVUPS   (DX)(AX*1), Z6
+	VSUBPD    Z3, Z6, Z3
+	VMOVUPS   64(DX)(AX*1), Z6
+	VSUBPD    Z4, Z6, Z4
+	VMOVUPD.Z 128(DX)(AX*1), K1, Z6
+	VSUBPD    Z5, Z6, Z5
+	VMOVAPD   X0, X6
+	VXORPD    X7, X7, X7
+	VUCOMISD  X7, X6
+	JHI       f2x3positive0
+	VMOVSD    X6, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x3positive0:
+	VSQRTSD      X6, X6, X7
+	VMOVSD       one<>+0(SB), X6
+	VDIVSD       X7, X6, X6
+	VMOVSD       X6, (CX)
+	VBROADCASTSD X6, Z6
+	VMULPD       Z6, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMULPD       Z6, Z1, Z1
+	VMOVUPS      Z1, 64(DX)
+	VMULPD       Z6, Z2, Z2
+	VMOVUPD      Z2, K1, 128(DX)
+	VMOVSD       X7, (DX)
+	VBROADCASTSD 8(DX), Z6
+	VFNMADD231PD Z0, Z6, Z3
+	VFNMADD231PD Z1, Z6, Z4
+	VFNMADD231PD Z2, Z6, Z5
+	VPERMILPD    $0x01, X3, X0
+	VXORPD       X1, X1, X1
+	VUCOMISD     X1, X0
+	JHI          f2x3positive1
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $0x00000001, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f2x3positive1:
+	VSQRTSD      X0, X0, X0
+	VMOVSD       one<>+0(SB), X1
+	VDIVSD       X0, X1, X1
+	VMOVSD       X1, 8(CX)
+	VBROADCASTSD X1, Z6
+	VMULPD       Z6, Z3, Z3
+	VMOVUPS      Z3, (DX)(AX*1)
+	VMULPD       Z6, Z4, Z4
+	VMOVUPS      Z4, 64(DX)(AX*1)
+	VMULPD       Z6, Z5, Z5
+	VMOVUPD      Z5, K1, 128(DX)(AX*1)
+	VMOVSD       X0, 8(DX)(AX*1)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+rows1x3:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	MOVQ   ldu+32(FP), AX
+	SHLQ   $0x03, AX
+	MOVQ   r+0(FP), CX
+	TESTQ  CX, CX
+	JZ     f1x3solve
+
+f1x3k:
+	VMOVUPS      (DX), Z3
+	VMOVUPS      64(DX), Z4
+	VMOVUPD.Z    128(DX), K1, Z5
+	VBROADCASTSD (DX), Z6
+	VFMADD231PD  Z3, Z6, Z0
+	VFMADD231PD  Z4, Z6, Z1
+	VFMADD231PD  Z5, Z6, Z2
+	ADDQ         AX, DX
+	DECQ         CX
+	JNZ          f1x3k
+
+f1x3solve:
+	MOVQ      dinv+40(FP), CX
+	MOVQ      r+0(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	LEAQ      (AX)(AX*2), AX
+	VMOVUPS   (DX), Z3
+	VSUBPD    Z0, Z3, Z0
+	VMOVUPS   64(DX), Z3
+	VSUBPD    Z1, Z3, Z1
+	VMOVUPD.Z 128(DX), K1, Z3
+	VSUBPD    Z2, Z3, Z2
+	VMOVAPD   X0, X3
+	VXORPD    X4, X4, X4
+	VUCOMISD  X4, X3
+	JHI       f1x3positive0
+	VMOVSD    X3, (DX)
+	MOVQ      $0x00000000, AX
+	MOVQ      AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+f1x3positive0:
+	VSQRTSD      X3, X3, X4
+	VMOVSD       one<>+0(SB), X3
+	VDIVSD       X4, X3, X3
+	VMOVSD       X3, (CX)
+	VBROADCASTSD X3, Z3
+	VMULPD       Z3, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMULPD       Z3, Z1, Z1
+	VMOVUPS      Z1, 64(DX)
+	VMULPD       Z3, Z2, Z2
+	VMOVUPD      Z2, K1, 128(DX)
+	VMOVSD       X4, (DX)
+	MOVQ         $-1, AX
+	MOVQ         AX, ret+48(FP)
+	VZEROUPPER
+	RET
+
+// func sgemm512(m int, n int, k int, alpha float32, a *float32, ars int, acs int, b *float32, brs int, c *float32, ldc int, load bool)
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·sgemm512(SB), NOSPLIT, $0-89
 	MOVQ  m+0(FP), AX
 	MOVQ  a+32(FP), CX
@@ -8213,28 +11554,48 @@ TEXT ·sgemm512(SB), NOSPLIT, $0-89
 	JNE   masked8x1
 
 full8x1:
-	CMPQ   AX, $0x00000008
-	JL     masked8x1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000008
+	JL         masked8x1
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         full8x1k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 full8x1k:
-	VMOVUPS      (R10), Z8
+	VMOVUPS      (R11), Z8
 	VBROADCASTSS (SI), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (SI)(BX*1), Z9
@@ -8251,39 +11612,39 @@ full8x1k:
 	VFMADD231PS  Z8, Z9, Z6
 	VBROADCASTSS (R8)(DI*1), Z9
 	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full8x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Z8
 	CMPB         load+88(FP), $0x00
 	JEQ          full8x1clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z9
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z0
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z4
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z6
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z7
 	JMP          full8x1store
 
@@ -8300,48 +11661,68 @@ full8x1clear:
 
 full8x1store:
 	VMOVUPS Z0, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z2, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z3, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z4, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z5, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z7, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     full8x1
 
 masked8x1:
-	CMPQ   AX, $0x00000008
-	JL     masked4x1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000008
+	JL         masked4x1
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         masked8x1k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
 
 masked8x1k:
-	VMOVUPS.Z    (R10), K1, Z8
+	VMOVUPS.Z    (R11), K1, Z8
 	VBROADCASTSS (SI), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (SI)(BX*1), Z9
@@ -8358,39 +11739,39 @@ masked8x1k:
 	VFMADD231PS  Z8, Z9, Z6
 	VBROADCASTSS (R8)(DI*1), Z9
 	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked8x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Z8
 	CMPB         load+88(FP), $0x00
 	JEQ          masked8x1clear
-	MOVQ         DX, DI
-	VMOVUPS.Z    (DI), K1, Z9
+	MOVQ         DX, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z0
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z1
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z2
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z3
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z4
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z5
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z6
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z9
+	ADDQ         R9, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z7
 	JMP          masked8x1store
 
@@ -8407,43 +11788,55 @@ masked8x1clear:
 
 masked8x1store:
 	VMOVUPS Z0, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z1, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z2, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z3, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z4, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z5, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z7, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     masked8x1
 
 masked4x1:
-	CMPQ   AX, $0x00000004
-	JL     masked2x1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R8
-	MOVQ   b+56(FP), R9
-	MOVQ   acs+48(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   brs+64(FP), R11
-	SHLQ   $0x02, R11
+	CMPQ       AX, $0x00000004
+	JL         masked2x1
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       k+16(FP), R9
+	MOVQ       b+56(FP), R10
+	MOVQ       acs+48(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       brs+64(FP), R12
+	SHLQ       $0x02, R12
+	CMPQ       R9, $0x00000040
+	JL         masked4x1k
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
 
 masked4x1k:
-	VMOVUPS.Z    (R9), K1, Z4
+	VMOVUPS.Z    (R10), K1, Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
 	VBROADCASTSS (SI)(BX*1), Z5
@@ -8452,26 +11845,26 @@ masked4x1k:
 	VFMADD231PS  Z4, Z5, Z2
 	VBROADCASTSS (SI)(DI*1), Z5
 	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         R10, SI
-	ADDQ         R11, R9
-	DECQ         R8
+	ADDQ         R11, SI
+	ADDQ         R12, R10
+	DECQ         R9
 	JNZ          masked4x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R8
+	SHLQ         $0x02, R8
 	VBROADCASTSS alpha+24(FP), Z4
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x1clear
-	MOVQ         DX, DI
-	VMOVUPS.Z    (DI), K1, Z5
+	MOVQ         DX, SI
+	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD213PS  Z5, Z4, Z0
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z5
+	ADDQ         R8, SI
+	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD213PS  Z5, Z4, Z1
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z5
+	ADDQ         R8, SI
+	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD213PS  Z5, Z4, Z2
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z5
+	ADDQ         R8, SI
+	VMOVUPS.Z    (SI), K1, Z5
 	VFMADD213PS  Z5, Z4, Z3
 	JMP          masked4x1store
 
@@ -8484,13 +11877,13 @@ masked4x1clear:
 
 masked4x1store:
 	VMOVUPS Z0, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z1, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z2, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z3, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     masked4x1
@@ -8501,6 +11894,8 @@ masked2x1:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -8518,16 +11913,16 @@ masked2x1k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked2x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Z2
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x1clear
-	MOVQ         DX, DI
-	VMOVUPS.Z    (DI), K1, Z3
+	MOVQ         DX, SI
+	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD213PS  Z3, Z2, Z0
-	ADDQ         SI, DI
-	VMOVUPS.Z    (DI), K1, Z3
+	ADDQ         DI, SI
+	VMOVUPS.Z    (SI), K1, Z3
 	VFMADD213PS  Z3, Z2, Z1
 	JMP          masked2x1store
 
@@ -8538,9 +11933,9 @@ masked2x1clear:
 
 masked2x1store:
 	VMOVUPS Z0, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	VMOVUPS Z1, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	LEAQ    (CX)(BX*2), CX
 	SUBQ    $0x00000002, AX
 	JMP     masked2x1
@@ -8550,6 +11945,8 @@ masked1x1:
 	JL     done
 	VPXORQ Z0, Z0, Z0
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -8565,13 +11962,13 @@ masked1x1k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked1x1k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Z1
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x1clear
-	MOVQ         DX, DI
-	VMOVUPS.Z    (DI), K1, Z2
+	MOVQ         DX, SI
+	VMOVUPS.Z    (SI), K1, Z2
 	VFMADD213PS  Z2, Z1, Z0
 	JMP          masked1x1store
 
@@ -8581,7 +11978,7 @@ masked1x1clear:
 
 masked1x1store:
 	VMOVUPS Z0, K1, (DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	ADDQ    BX, CX
 	SUBQ    $0x00000001, AX
 	JMP     masked1x1
@@ -8598,37 +11995,65 @@ wider1:
 	JNE   masked8x2
 
 full8x2:
-	CMPQ   AX, $0x00000008
-	JL     masked8x2
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000008
+	JL         masked8x2
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         full8x2k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
 
 full8x2k:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
 	VBROADCASTSS (SI), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -8653,55 +12078,55 @@ full8x2k:
 	VBROADCASTSS (R8)(DI*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full8x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Z16
 	CMPB         load+88(FP), $0x00
 	JEQ          full8x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z17
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z0
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PS  Z17, Z16, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z2
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PS  Z17, Z16, Z3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z4
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PS  Z17, Z16, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z6
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PS  Z17, Z16, Z7
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z8
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PS  Z17, Z16, Z9
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z10
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PS  Z17, Z16, Z11
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z12
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PS  Z17, Z16, Z13
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z14
-	VMOVUPS      64(DI), Z17
+	VMOVUPS      64(SI), Z17
 	VFMADD213PS  Z17, Z16, Z15
 	JMP          full8x2store
 
@@ -8727,64 +12152,92 @@ full8x2clear:
 full8x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPS Z3, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z4, (DX)
 	VMOVUPS Z5, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z8, (DX)
 	VMOVUPS Z9, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z10, (DX)
 	VMOVUPS Z11, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z14, (DX)
 	VMOVUPS Z15, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     full8x2
 
 masked8x2:
-	CMPQ   AX, $0x00000008
-	JL     masked4x2
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000008
+	JL         masked4x2
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         masked8x2k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
 
 masked8x2k:
-	VMOVUPS      (R10), Z16
-	VMOVUPS.Z    64(R10), K1, Z17
+	VMOVUPS      (R11), Z16
+	VMOVUPS.Z    64(R11), K1, Z17
 	VBROADCASTSS (SI), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -8809,55 +12262,55 @@ masked8x2k:
 	VBROADCASTSS (R8)(DI*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked8x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Z16
 	CMPB         load+88(FP), $0x00
 	JEQ          masked8x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z17
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z0
-	VMOVUPS.Z    64(DI), K1, Z17
+	VMOVUPS.Z    64(SI), K1, Z17
 	VFMADD213PS  Z17, Z16, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z2
-	VMOVUPS.Z    64(DI), K1, Z17
+	VMOVUPS.Z    64(SI), K1, Z17
 	VFMADD213PS  Z17, Z16, Z3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z4
-	VMOVUPS.Z    64(DI), K1, Z17
+	VMOVUPS.Z    64(SI), K1, Z17
 	VFMADD213PS  Z17, Z16, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z6
-	VMOVUPS.Z    64(DI), K1, Z17
+	VMOVUPS.Z    64(SI), K1, Z17
 	VFMADD213PS  Z17, Z16, Z7
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z8
-	VMOVUPS.Z    64(DI), K1, Z17
+	VMOVUPS.Z    64(SI), K1, Z17
 	VFMADD213PS  Z17, Z16, Z9
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z10
-	VMOVUPS.Z    64(DI), K1, Z17
+	VMOVUPS.Z    64(SI), K1, Z17
 	VFMADD213PS  Z17, Z16, Z11
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z12
-	VMOVUPS.Z    64(DI), K1, Z17
+	VMOVUPS.Z    64(SI), K1, Z17
 	VFMADD213PS  Z17, Z16, Z13
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z17
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z17
 	VFMADD213PS  Z17, Z16, Z14
-	VMOVUPS.Z    64(DI), K1, Z17
+	VMOVUPS.Z    64(SI), K1, Z17
 	VFMADD213PS  Z17, Z16, Z15
 	JMP          masked8x2store
 
@@ -8883,55 +12336,71 @@ masked8x2clear:
 masked8x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPS Z3, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z4, (DX)
 	VMOVUPS Z5, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z8, (DX)
 	VMOVUPS Z9, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z10, (DX)
 	VMOVUPS Z11, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z14, (DX)
 	VMOVUPS Z15, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     masked8x2
 
 masked4x2:
-	CMPQ   AX, $0x00000004
-	JL     masked2x2
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R8
-	MOVQ   b+56(FP), R9
-	MOVQ   acs+48(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   brs+64(FP), R11
-	SHLQ   $0x02, R11
+	CMPQ       AX, $0x00000004
+	JL         masked2x2
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       k+16(FP), R9
+	MOVQ       b+56(FP), R10
+	MOVQ       acs+48(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       brs+64(FP), R12
+	SHLQ       $0x02, R12
+	CMPQ       R9, $0x00000040
+	JL         masked4x2k
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
 
 masked4x2k:
-	VMOVUPS      (R9), Z8
-	VMOVUPS.Z    64(R9), K1, Z9
+	VMOVUPS      (R10), Z8
+	VMOVUPS.Z    64(R10), K1, Z9
 	VBROADCASTSS (SI), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
@@ -8944,34 +12413,34 @@ masked4x2k:
 	VBROADCASTSS (SI)(DI*1), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         R10, SI
-	ADDQ         R11, R9
-	DECQ         R8
+	ADDQ         R11, SI
+	ADDQ         R12, R10
+	DECQ         R9
 	JNZ          masked4x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R8
+	SHLQ         $0x02, R8
 	VBROADCASTSS alpha+24(FP), Z8
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z9
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z0
-	VMOVUPS.Z    64(DI), K1, Z9
+	VMOVUPS.Z    64(SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z2
-	VMOVUPS.Z    64(DI), K1, Z9
+	VMOVUPS.Z    64(SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z3
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z4
-	VMOVUPS.Z    64(DI), K1, Z9
+	VMOVUPS.Z    64(SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z9
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z9
 	VFMADD213PS  Z9, Z8, Z6
-	VMOVUPS.Z    64(DI), K1, Z9
+	VMOVUPS.Z    64(SI), K1, Z9
 	VFMADD213PS  Z9, Z8, Z7
 	JMP          masked4x2store
 
@@ -8989,16 +12458,16 @@ masked4x2clear:
 masked4x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPS Z3, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z4, (DX)
 	VMOVUPS Z5, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     masked4x2
@@ -9011,6 +12480,8 @@ masked2x2:
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -9031,20 +12502,20 @@ masked2x2k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked2x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Z4
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z5
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z5
 	VFMADD213PS  Z5, Z4, Z0
-	VMOVUPS.Z    64(DI), K1, Z5
+	VMOVUPS.Z    64(SI), K1, Z5
 	VFMADD213PS  Z5, Z4, Z1
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z5
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z5
 	VFMADD213PS  Z5, Z4, Z2
-	VMOVUPS.Z    64(DI), K1, Z5
+	VMOVUPS.Z    64(SI), K1, Z5
 	VFMADD213PS  Z5, Z4, Z3
 	JMP          masked2x2store
 
@@ -9058,10 +12529,10 @@ masked2x2clear:
 masked2x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPS Z3, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	LEAQ    (CX)(BX*2), CX
 	SUBQ    $0x00000002, AX
 	JMP     masked2x2
@@ -9072,6 +12543,8 @@ masked1x2:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -9089,15 +12562,15 @@ masked1x2k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked1x2k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Z2
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x2clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z3
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z3
 	VFMADD213PS  Z3, Z2, Z0
-	VMOVUPS.Z    64(DI), K1, Z3
+	VMOVUPS.Z    64(SI), K1, Z3
 	VFMADD213PS  Z3, Z2, Z1
 	JMP          masked1x2store
 
@@ -9109,7 +12582,7 @@ masked1x2clear:
 masked1x2store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	ADDQ    BX, CX
 	SUBQ    $0x00000001, AX
 	JMP     masked1x2
@@ -9124,46 +12597,82 @@ wider2:
 	JNE   masked8x3
 
 full8x3:
-	CMPQ   AX, $0x00000008
-	JL     masked8x3
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000008
+	JL         masked8x3
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         full8x3k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
 
 full8x3k:
-	VMOVUPS      (R10), Z24
-	VMOVUPS      64(R10), Z25
-	VMOVUPS      128(R10), Z26
+	VMOVUPS      (R11), Z24
+	VMOVUPS      64(R11), Z25
+	VMOVUPS      128(R11), Z26
 	VBROADCASTSS (SI), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -9196,71 +12705,71 @@ full8x3k:
 	VFMADD231PS  Z24, Z27, Z21
 	VFMADD231PS  Z25, Z27, Z22
 	VFMADD231PS  Z26, Z27, Z23
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          full8x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Z24
 	CMPB         load+88(FP), $0x00
 	JEQ          full8x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z25
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z0
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z1
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PS  Z25, Z24, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z3
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z4
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PS  Z25, Z24, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z6
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z7
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PS  Z25, Z24, Z8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z9
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z10
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PS  Z25, Z24, Z11
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z12
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z13
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PS  Z25, Z24, Z14
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z15
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z16
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PS  Z25, Z24, Z17
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z18
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z19
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PS  Z25, Z24, Z20
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z21
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z22
-	VMOVUPS      128(DI), Z25
+	VMOVUPS      128(SI), Z25
 	VFMADD213PS  Z25, Z24, Z23
 	JMP          full8x3store
 
@@ -9295,80 +12804,116 @@ full8x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z3, (DX)
 	VMOVUPS Z4, 64(DX)
 	VMOVUPS Z5, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
 	VMOVUPS Z8, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z9, (DX)
 	VMOVUPS Z10, 64(DX)
 	VMOVUPS Z11, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, 64(DX)
 	VMOVUPS Z14, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z15, (DX)
 	VMOVUPS Z16, 64(DX)
 	VMOVUPS Z17, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z18, (DX)
 	VMOVUPS Z19, 64(DX)
 	VMOVUPS Z20, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z21, (DX)
 	VMOVUPS Z22, 64(DX)
 	VMOVUPS Z23, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     full8x3
 
 masked8x3:
-	CMPQ   AX, $0x00000008
-	JL     masked4x3
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	LEAQ   (CX)(BX*4), R8
-	MOVQ   k+16(FP), R9
-	MOVQ   b+56(FP), R10
-	MOVQ   acs+48(FP), R11
-	SHLQ   $0x02, R11
-	MOVQ   brs+64(FP), R12
-	SHLQ   $0x02, R12
+	CMPQ       AX, $0x00000008
+	JL         masked4x3
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	VPXORQ     Z12, Z12, Z12
+	VPXORQ     Z13, Z13, Z13
+	VPXORQ     Z14, Z14, Z14
+	VPXORQ     Z15, Z15, Z15
+	VPXORQ     Z16, Z16, Z16
+	VPXORQ     Z17, Z17, Z17
+	VPXORQ     Z18, Z18, Z18
+	VPXORQ     Z19, Z19, Z19
+	VPXORQ     Z20, Z20, Z20
+	VPXORQ     Z21, Z21, Z21
+	VPXORQ     Z22, Z22, Z22
+	VPXORQ     Z23, Z23, Z23
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	LEAQ       (CX)(BX*4), R8
+	MOVQ       ldc+80(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       k+16(FP), R10
+	MOVQ       b+56(FP), R11
+	MOVQ       acs+48(FP), R12
+	SHLQ       $0x02, R12
+	MOVQ       brs+64(FP), R13
+	SHLQ       $0x02, R13
+	CMPQ       R10, $0x00000040
+	JL         masked8x3k
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R9, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
 
 masked8x3k:
-	VMOVUPS      (R10), Z24
-	VMOVUPS      64(R10), Z25
-	VMOVUPS.Z    128(R10), K1, Z26
+	VMOVUPS      (R11), Z24
+	VMOVUPS      64(R11), Z25
+	VMOVUPS.Z    128(R11), K1, Z26
 	VBROADCASTSS (SI), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -9401,71 +12946,71 @@ masked8x3k:
 	VFMADD231PS  Z24, Z27, Z21
 	VFMADD231PS  Z25, Z27, Z22
 	VFMADD231PS  Z26, Z27, Z23
-	ADDQ         R11, SI
-	ADDQ         R11, R8
-	ADDQ         R12, R10
-	DECQ         R9
+	ADDQ         R12, SI
+	ADDQ         R12, R8
+	ADDQ         R13, R11
+	DECQ         R10
 	JNZ          masked8x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS alpha+24(FP), Z24
 	CMPB         load+88(FP), $0x00
 	JEQ          masked8x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z25
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z0
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z1
-	VMOVUPS.Z    128(DI), K1, Z25
+	VMOVUPS.Z    128(SI), K1, Z25
 	VFMADD213PS  Z25, Z24, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z3
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z4
-	VMOVUPS.Z    128(DI), K1, Z25
+	VMOVUPS.Z    128(SI), K1, Z25
 	VFMADD213PS  Z25, Z24, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z6
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z7
-	VMOVUPS.Z    128(DI), K1, Z25
+	VMOVUPS.Z    128(SI), K1, Z25
 	VFMADD213PS  Z25, Z24, Z8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z9
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z10
-	VMOVUPS.Z    128(DI), K1, Z25
+	VMOVUPS.Z    128(SI), K1, Z25
 	VFMADD213PS  Z25, Z24, Z11
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z12
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z13
-	VMOVUPS.Z    128(DI), K1, Z25
+	VMOVUPS.Z    128(SI), K1, Z25
 	VFMADD213PS  Z25, Z24, Z14
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z15
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z16
-	VMOVUPS.Z    128(DI), K1, Z25
+	VMOVUPS.Z    128(SI), K1, Z25
 	VFMADD213PS  Z25, Z24, Z17
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z18
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z19
-	VMOVUPS.Z    128(DI), K1, Z25
+	VMOVUPS.Z    128(SI), K1, Z25
 	VFMADD213PS  Z25, Z24, Z20
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z25
+	ADDQ         R9, SI
+	VMOVUPS      (SI), Z25
 	VFMADD213PS  Z25, Z24, Z21
-	VMOVUPS      64(DI), Z25
+	VMOVUPS      64(SI), Z25
 	VFMADD213PS  Z25, Z24, Z22
-	VMOVUPS.Z    128(DI), K1, Z25
+	VMOVUPS.Z    128(SI), K1, Z25
 	VFMADD213PS  Z25, Z24, Z23
 	JMP          masked8x3store
 
@@ -9500,67 +13045,87 @@ masked8x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z3, (DX)
 	VMOVUPS Z4, 64(DX)
 	VMOVUPS Z5, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
 	VMOVUPS Z8, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z9, (DX)
 	VMOVUPS Z10, 64(DX)
 	VMOVUPS Z11, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, 64(DX)
 	VMOVUPS Z14, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z15, (DX)
 	VMOVUPS Z16, 64(DX)
 	VMOVUPS Z17, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z18, (DX)
 	VMOVUPS Z19, 64(DX)
 	VMOVUPS Z20, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	VMOVUPS Z21, (DX)
 	VMOVUPS Z22, 64(DX)
 	VMOVUPS Z23, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R9, DX
 	LEAQ    (CX)(BX*8), CX
 	SUBQ    $0x00000008, AX
 	JMP     masked8x3
 
 masked4x3:
-	CMPQ   AX, $0x00000004
-	JL     masked2x3
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	MOVQ   CX, SI
-	LEAQ   (BX)(BX*2), DI
-	MOVQ   k+16(FP), R8
-	MOVQ   b+56(FP), R9
-	MOVQ   acs+48(FP), R10
-	SHLQ   $0x02, R10
-	MOVQ   brs+64(FP), R11
-	SHLQ   $0x02, R11
+	CMPQ       AX, $0x00000004
+	JL         masked2x3
+	VPXORQ     Z0, Z0, Z0
+	VPXORQ     Z1, Z1, Z1
+	VPXORQ     Z2, Z2, Z2
+	VPXORQ     Z3, Z3, Z3
+	VPXORQ     Z4, Z4, Z4
+	VPXORQ     Z5, Z5, Z5
+	VPXORQ     Z6, Z6, Z6
+	VPXORQ     Z7, Z7, Z7
+	VPXORQ     Z8, Z8, Z8
+	VPXORQ     Z9, Z9, Z9
+	VPXORQ     Z10, Z10, Z10
+	VPXORQ     Z11, Z11, Z11
+	MOVQ       CX, SI
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       ldc+80(FP), R8
+	SHLQ       $0x02, R8
+	MOVQ       k+16(FP), R9
+	MOVQ       b+56(FP), R10
+	MOVQ       acs+48(FP), R11
+	SHLQ       $0x02, R11
+	MOVQ       brs+64(FP), R12
+	SHLQ       $0x02, R12
+	CMPQ       R9, $0x00000040
+	JL         masked4x3k
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R8, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
 
 masked4x3k:
-	VMOVUPS      (R9), Z12
-	VMOVUPS      64(R9), Z13
-	VMOVUPS.Z    128(R9), K1, Z14
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	VMOVUPS.Z    128(R10), K1, Z14
 	VBROADCASTSS (SI), Z15
 	VFMADD231PS  Z12, Z15, Z0
 	VFMADD231PS  Z13, Z15, Z1
@@ -9577,42 +13142,42 @@ masked4x3k:
 	VFMADD231PS  Z12, Z15, Z9
 	VFMADD231PS  Z13, Z15, Z10
 	VFMADD231PS  Z14, Z15, Z11
-	ADDQ         R10, SI
-	ADDQ         R11, R9
-	DECQ         R8
+	ADDQ         R11, SI
+	ADDQ         R12, R10
+	DECQ         R9
 	JNZ          masked4x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), R8
+	SHLQ         $0x02, R8
 	VBROADCASTSS alpha+24(FP), Z12
 	CMPB         load+88(FP), $0x00
 	JEQ          masked4x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z13
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z13
 	VFMADD213PS  Z13, Z12, Z0
-	VMOVUPS      64(DI), Z13
+	VMOVUPS      64(SI), Z13
 	VFMADD213PS  Z13, Z12, Z1
-	VMOVUPS.Z    128(DI), K1, Z13
+	VMOVUPS.Z    128(SI), K1, Z13
 	VFMADD213PS  Z13, Z12, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z13
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z13
 	VFMADD213PS  Z13, Z12, Z3
-	VMOVUPS      64(DI), Z13
+	VMOVUPS      64(SI), Z13
 	VFMADD213PS  Z13, Z12, Z4
-	VMOVUPS.Z    128(DI), K1, Z13
+	VMOVUPS.Z    128(SI), K1, Z13
 	VFMADD213PS  Z13, Z12, Z5
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z13
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z13
 	VFMADD213PS  Z13, Z12, Z6
-	VMOVUPS      64(DI), Z13
+	VMOVUPS      64(SI), Z13
 	VFMADD213PS  Z13, Z12, Z7
-	VMOVUPS.Z    128(DI), K1, Z13
+	VMOVUPS.Z    128(SI), K1, Z13
 	VFMADD213PS  Z13, Z12, Z8
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z13
+	ADDQ         R8, SI
+	VMOVUPS      (SI), Z13
 	VFMADD213PS  Z13, Z12, Z9
-	VMOVUPS      64(DI), Z13
+	VMOVUPS      64(SI), Z13
 	VFMADD213PS  Z13, Z12, Z10
-	VMOVUPS.Z    128(DI), K1, Z13
+	VMOVUPS.Z    128(SI), K1, Z13
 	VFMADD213PS  Z13, Z12, Z11
 	JMP          masked4x3store
 
@@ -9635,19 +13200,19 @@ masked4x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z3, (DX)
 	VMOVUPS Z4, 64(DX)
 	VMOVUPS Z5, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
 	VMOVUPS Z8, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	VMOVUPS Z9, (DX)
 	VMOVUPS Z10, 64(DX)
 	VMOVUPS Z11, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    R8, DX
 	LEAQ    (CX)(BX*4), CX
 	SUBQ    $0x00000004, AX
 	JMP     masked4x3
@@ -9662,6 +13227,8 @@ masked2x3:
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -9685,24 +13252,24 @@ masked2x3k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked2x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Z6
 	CMPB         load+88(FP), $0x00
 	JEQ          masked2x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z7
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z7
 	VFMADD213PS  Z7, Z6, Z0
-	VMOVUPS      64(DI), Z7
+	VMOVUPS      64(SI), Z7
 	VFMADD213PS  Z7, Z6, Z1
-	VMOVUPS.Z    128(DI), K1, Z7
+	VMOVUPS.Z    128(SI), K1, Z7
 	VFMADD213PS  Z7, Z6, Z2
-	ADDQ         SI, DI
-	VMOVUPS      (DI), Z7
+	ADDQ         DI, SI
+	VMOVUPS      (SI), Z7
 	VFMADD213PS  Z7, Z6, Z3
-	VMOVUPS      64(DI), Z7
+	VMOVUPS      64(SI), Z7
 	VFMADD213PS  Z7, Z6, Z4
-	VMOVUPS.Z    128(DI), K1, Z7
+	VMOVUPS.Z    128(SI), K1, Z7
 	VFMADD213PS  Z7, Z6, Z5
 	JMP          masked2x3store
 
@@ -9719,11 +13286,11 @@ masked2x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	VMOVUPS Z3, (DX)
 	VMOVUPS Z4, 64(DX)
 	VMOVUPS Z5, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	LEAQ    (CX)(BX*2), CX
 	SUBQ    $0x00000002, AX
 	JMP     masked2x3
@@ -9735,6 +13302,8 @@ masked1x3:
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	MOVQ   CX, SI
+	MOVQ   ldc+80(FP), DI
+	SHLQ   $0x02, DI
 	MOVQ   k+16(FP), DI
 	MOVQ   b+56(FP), R8
 	MOVQ   acs+48(FP), R9
@@ -9754,17 +13323,17 @@ masked1x3k:
 	ADDQ         R10, R8
 	DECQ         DI
 	JNZ          masked1x3k
-	MOVQ         ldc+80(FP), SI
-	SHLQ         $0x02, SI
+	MOVQ         ldc+80(FP), DI
+	SHLQ         $0x02, DI
 	VBROADCASTSS alpha+24(FP), Z3
 	CMPB         load+88(FP), $0x00
 	JEQ          masked1x3clear
-	MOVQ         DX, DI
-	VMOVUPS      (DI), Z4
+	MOVQ         DX, SI
+	VMOVUPS      (SI), Z4
 	VFMADD213PS  Z4, Z3, Z0
-	VMOVUPS      64(DI), Z4
+	VMOVUPS      64(SI), Z4
 	VFMADD213PS  Z4, Z3, Z1
-	VMOVUPS.Z    128(DI), K1, Z4
+	VMOVUPS.Z    128(SI), K1, Z4
 	VFMADD213PS  Z4, Z3, Z2
 	JMP          masked1x3store
 
@@ -9778,7 +13347,7 @@ masked1x3store:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, K1, 128(DX)
-	ADDQ    SI, DX
+	ADDQ    DI, DX
 	ADDQ    BX, CX
 	SUBQ    $0x00000001, AX
 	JMP     masked1x3
@@ -11249,6 +14818,74 @@ rows1sum:
 	ADDQ          BX, CX
 	SUBQ          $0x00000001, AX
 	JMP           rows1
+
+done:
+	VZEROUPPER
+	RET
+
+// func spack512(rows int, n int, src *float32, lds int, dst *float32, ldd int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·spack512(SB), NOSPLIT, $0-48
+	MOVQ  n+8(FP), AX
+	MOVQ  src+16(FP), CX
+	MOVQ  dst+32(FP), DX
+	MOVQ  lds+24(FP), BX
+	SHLQ  $0x02, BX
+	MOVQ  ldd+40(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  rows+0(FP), DI
+	CMPQ  AX, $0x00000010
+	JG    wider1
+	SUBQ  $0x00000000, AX
+	MOVQ  $-1, R8
+	BZHIQ AX, R8, R8
+	KMOVW R8, K1
+
+row1:
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, (DX)
+	ADDQ      BX, CX
+	ADDQ      SI, DX
+	DECQ      DI
+	JNZ       row1
+	JMP       done
+
+wider1:
+	CMPQ  AX, $0x00000020
+	JG    wider2
+	SUBQ  $0x00000010, AX
+	MOVQ  $-1, R8
+	BZHIQ AX, R8, R8
+	KMOVW R8, K1
+
+row2:
+	VMOVUPS   (CX), Z0
+	VMOVUPS.Z 64(CX), K1, Z1
+	VMOVUPS   Z0, (DX)
+	VMOVUPS   Z1, 64(DX)
+	ADDQ      BX, CX
+	ADDQ      SI, DX
+	DECQ      DI
+	JNZ       row2
+	JMP       done
+
+wider2:
+	SUBQ  $0x00000020, AX
+	MOVQ  $-1, R8
+	BZHIQ AX, R8, R8
+	KMOVW R8, K1
+
+row3:
+	VMOVUPS   (CX), Z0
+	VMOVUPS   64(CX), Z1
+	VMOVUPS.Z 128(CX), K1, Z2
+	VMOVUPS   Z0, (DX)
+	VMOVUPS   Z1, 64(DX)
+	VMOVUPS   Z2, 128(DX)
+	ADDQ      BX, CX
+	ADDQ      SI, DX
+	DECQ      DI
+	JNZ       row3
 
 done:
 	VZEROUPPER

@@ -19,6 +19,20 @@ func dtrsm256(r0 int, m int, n int, a *float64, ars int, acs int, dinv *float64,
 //go:noescape
 func ddot256(m int, n int, a *float64, lda int, x *float64, y *float64)
 
+// dpack256 copies the rows of a panel of n columns, at most 12; it fills the rows of dst
+// with zeros up to whole vectors.
+//
+//go:noescape
+func dpack256(rows int, n int, src *float64, lds int, dst *float64, ldd int)
+
+// dfactor256 brings rows r to r+h of u, h at most 4, up to date with the finished
+// rows above and factors them, for the n columns from r on, n from h to 12.
+// It returns -1, or the index from r of the first pivot that is not positive,
+// with the pivot in its place. dinv receives the reciprocals of the diagonal.
+//
+//go:noescape
+func dfactor256(r int, h int, n int, u *float64, ldu int, dinv *float64) int
+
 // sgemm256 is gemmPanelPortable for n of at most 24.
 //
 //go:noescape
@@ -33,6 +47,12 @@ func strsm256(r0 int, m int, n int, a *float32, ars int, acs int, dinv *float32,
 //
 //go:noescape
 func sdot256(m int, n int, a *float32, lda int, x *float32, y *float32)
+
+// spack256 copies the rows of a panel of n columns, at most 24; it fills the rows of dst
+// with zeros up to whole vectors.
+//
+//go:noescape
+func spack256(rows int, n int, src *float32, lds int, dst *float32, ldd int)
 
 // dgemm512 is gemmPanelPortable for n of at most 24.
 //
@@ -49,6 +69,20 @@ func dtrsm512(r0 int, m int, n int, a *float64, ars int, acs int, dinv *float64,
 //go:noescape
 func ddot512(m int, n int, a *float64, lda int, x *float64, y *float64)
 
+// dpack512 copies the rows of a panel of n columns, at most 24; it fills the rows of dst
+// with zeros up to whole vectors.
+//
+//go:noescape
+func dpack512(rows int, n int, src *float64, lds int, dst *float64, ldd int)
+
+// dfactor512 brings rows r to r+h of u, h at most 4, up to date with the finished
+// rows above and factors them, for the n columns from r on, n from h to 24.
+// It returns -1, or the index from r of the first pivot that is not positive,
+// with the pivot in its place. dinv receives the reciprocals of the diagonal.
+//
+//go:noescape
+func dfactor512(r int, h int, n int, u *float64, ldu int, dinv *float64) int
+
 // sgemm512 is gemmPanelPortable for n of at most 48.
 //
 //go:noescape
@@ -63,6 +97,12 @@ func strsm512(r0 int, m int, n int, a *float32, ars int, acs int, dinv *float32,
 //
 //go:noescape
 func sdot512(m int, n int, a *float32, lda int, x *float32, y *float32)
+
+// spack512 copies the rows of a panel of n columns, at most 48; it fills the rows of dst
+// with zeros up to whole vectors.
+//
+//go:noescape
+func spack512(rows int, n int, src *float32, lds int, dst *float32, ldd int)
 
 // dtranspose256 is transposePortable for rows and cols that are multiples of 4.
 //

@@ -22,3 +22,11 @@ func dotRows[T Float](_ Path, m, n int, a []T, lda int, x, y []T) {
 func transpose[T Float](_ Path, rows, cols int, src []T, so, lds int, dst []T, do, ldd int) {
 	transposePortable(rows, cols, src, so, lds, dst, do, ldd)
 }
+
+func factorPanel(_ Path, r, h, n int, u view[float64], dinv []float64) int {
+	return factorPanelPortable(r, h, n, u, dinv)
+}
+
+func packRows[T Float](_ Path, rows, n int, src []T, so, lds int, dst []T, ldd int) {
+	packRowsPortable(rows, n, src, so, lds, dst, ldd)
+}

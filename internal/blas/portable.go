@@ -45,26 +45,51 @@ func fma32(x, y, z float32) float32 {
 	return float32(math.Float64frombits(bits))
 }
 
+// tile returns the chains of fused multiply-adds over k, from zero, for rows i0
+// and i1 (offsets into a) and columns j0 to j3 (offsets into b).
+func tile[T Float](k int, a []T, i0, i1, acs int, b []T, j0, j1, j2, j3, brs int) (s [2][4]T) {
+	if is64[T]() {
+		s64 := tile64(k, any(a).([]float64), i0, i1, acs, any(b).([]float64), j0, j1, j2, j3, brs)
+		for i := range s {
+			for j := range s[i] {
+				s[i][j] = T(s64[i][j])
+			}
+		}
+		return s
+	}
+	var s00, s01, s02, s03, s10, s11, s12, s13 T
+	for range k {
+		x0, x1, y0, y1, y2, y3 := a[i0], a[i1], b[j0], b[j1], b[j2], b[j3]
+		s00, s01, s02, s03 = fma(x0, y0, s00), fma(x0, y1, s01), fma(x0, y2, s02), fma(x0, y3, s03)
+		s10, s11, s12, s13 = fma(x1, y0, s10), fma(x1, y1, s11), fma(x1, y2, s12), fma(x1, y3, s13)
+		i0, i1 = i0+acs, i1+acs
+		j0, j1, j2, j3 = j0+brs, j1+brs, j2+brs, j3+brs
+	}
+	return [2][4]T{{s00, s01, s02, s03}, {s10, s11, s12, s13}}
+}
+
+// tile64 is tile in float64, where math.FMA becomes one instruction; inside
+// generic code it would be a call.
+func tile64(k int, a []float64, i0, i1, acs int, b []float64, j0, j1, j2, j3, brs int) [2][4]float64 {
+	var s00, s01, s02, s03, s10, s11, s12, s13 float64
+	for range k {
+		x0, x1, y0, y1, y2, y3 := a[i0], a[i1], b[j0], b[j1], b[j2], b[j3]
+		s00, s01, s02, s03 = math.FMA(x0, y0, s00), math.FMA(x0, y1, s01), math.FMA(x0, y2, s02), math.FMA(x0, y3, s03)
+		s10, s11, s12, s13 = math.FMA(x1, y0, s10), math.FMA(x1, y1, s11), math.FMA(x1, y2, s12), math.FMA(x1, y3, s13)
+		i0, i1 = i0+acs, i1+acs
+		j0, j1, j2, j3 = j0+brs, j1+brs, j2+brs, j3+brs
+	}
+	return [2][4]float64{{s00, s01, s02, s03}, {s10, s11, s12, s13}}
+}
+
 // gemmPanelPortable computes C = alpha*A*B, plus C if load, for the m x n
 // block C at c[co], A m x k with strides ars and acs, B k x n with row stride
 // brs. Each element is alpha times the chain of fused multiply-adds over k
 // from zero, added to C (or zero) by one more.
 func gemmPanelPortable[T Float](m, n, k int, alpha T, a []T, ao, ars, acs int, b []T, bo, brs int, c []T, co, ldc int, load bool) {
 	for i := 0; i < m; i += 2 {
-		i1 := min(i+1, m-1)
 		for j := 0; j < n; j += 4 {
-			j1, j2, j3 := min(j+1, n-1), min(j+2, n-1), min(j+3, n-1)
-			var s00, s01, s02, s03, s10, s11, s12, s13 T
-			pa, pb := ao, bo
-			for range k {
-				x0, x1 := a[pa+i*ars], a[pa+i1*ars]
-				y0, y1, y2, y3 := b[pb+j], b[pb+j1], b[pb+j2], b[pb+j3]
-				s00, s01, s02, s03 = fma(x0, y0, s00), fma(x0, y1, s01), fma(x0, y2, s02), fma(x0, y3, s03)
-				s10, s11, s12, s13 = fma(x1, y0, s10), fma(x1, y1, s11), fma(x1, y2, s12), fma(x1, y3, s13)
-				pa += acs
-				pb += brs
-			}
-			s := [2][4]T{{s00, s01, s02, s03}, {s10, s11, s12, s13}}
+			s := tile(k, a, ao+i*ars, ao+min(i+1, m-1)*ars, acs, b, bo+j, bo+min(j+1, n-1), bo+min(j+2, n-1), bo+min(j+3, n-1), brs)
 			for r := range min(2, m-i) {
 				row := c[co+(i+r)*ldc+j : co+(i+r)*ldc+min(j+4, n)]
 				for q := range row {
@@ -82,29 +107,27 @@ func gemmPanelPortable[T Float](m, n, k int, alpha T, a []T, ao, ars, acs int, b
 // trsmPanelPortable solves L*X = B in place for rows r0 (a multiple of 4) to m
 // of the n columns at b[bo], given rows before r0 solved. L has strides ars
 // and acs; dinv holds the reciprocals of its diagonal. Rows go by fours: the
-// chain over the rows before the block from zero, one subtraction, then one
-// fused step per row of the block, then the reciprocal.
+// chain over the rows before the four from zero, one subtraction, then one
+// fused step per row of the four, then the reciprocal.
 func trsmPanelPortable[T Float](r0, m, n int, a []T, ao, ars, acs int, dinv []T, b []T, bo, brs int) {
 	for r := r0; r < m; r += 4 {
 		h := min(4, m-r)
-		for j := range n {
-			var x [4]T
-			for i := range h {
-				var s T
-				pa, pb := ao+(r+i)*ars, bo+j
-				for range r {
-					s = fma(a[pa], b[pb], s)
-					pa += acs
-					pb += brs
-				}
-				x[i] = b[bo+(r+i)*brs+j] - s
+		for j := 0; j < n; j += 4 {
+			var x [4][4]T
+			for i := 0; i < h; i += 2 {
+				s := tile(r, a, ao+(r+i)*ars, ao+(r+min(i+1, h-1))*ars, acs, b, bo+j, bo+min(j+1, n-1), bo+min(j+2, n-1), bo+min(j+3, n-1), brs)
+				x[i], x[i+1] = s[0], s[1]
 			}
 			for i := range h {
-				for q := range i {
-					x[i] = fma(-a[ao+(r+i)*ars+(r+q)*acs], x[q], x[i])
+				row := b[bo+(r+i)*brs+j : bo+(r+i)*brs+min(j+4, n)]
+				for c := range row {
+					v := row[c] - x[i][c]
+					for q := range i {
+						v = fma(-a[ao+(r+i)*ars+(r+q)*acs], x[q][c], v)
+					}
+					v *= dinv[r+i]
+					x[i][c], row[c] = v, v
 				}
-				x[i] *= dinv[r+i]
-				b[bo+(r+i)*brs+j] = x[i]
 			}
 		}
 	}
@@ -120,15 +143,19 @@ const (
 
 // dotRowsPortable sets y[i] to the dot product of row i of a with x[:n].
 func dotRowsPortable[T Float](m, n int, a []T, lda int, x, y []T) {
-	lanes := dotLanes32
-	if is64[T]() {
-		lanes = dotLanes64
-	}
 	for i := range m {
-		var s [dotLanes32]T
 		row := a[i*lda : i*lda+n]
-		for j, v := range row {
-			s[j&(lanes-1)] = fma(v, x[j], s[j&(lanes-1)])
+		var s [dotLanes32]T
+		lanes := dotLanes32
+		if is64[T]() {
+			lanes = dotLanes64
+			for q, v := range lanes64(any(row).([]float64), any(x).([]float64)) {
+				s[q] = T(v)
+			}
+		} else {
+			for j, v := range row {
+				s[j%dotLanes32] = fma(v, x[j], s[j%dotLanes32])
+			}
 		}
 		for w := lanes / 2; w > 0; w /= 2 {
 			for q := range w {
@@ -136,6 +163,22 @@ func dotRowsPortable[T Float](m, n int, a []T, lda int, x, y []T) {
 			}
 		}
 		y[i] = s[0]
+	}
+}
+
+// lanes64 returns the partial sums of a dot product.
+func lanes64(a, x []float64) (s [dotLanes64]float64) {
+	x = x[:len(a)]
+	for j, v := range a {
+		s[j%dotLanes64] = math.FMA(v, x[j], s[j%dotLanes64])
+	}
+	return s
+}
+
+// packRowsPortable copies a rows x n matrix at src[so] to dst.
+func packRowsPortable[T Float](rows, n int, src []T, so, lds int, dst []T, ldd int) {
+	for i := range rows {
+		copy(dst[i*ldd:i*ldd+n], src[so+i*lds:])
 	}
 }
 

@@ -13,6 +13,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -22,6 +23,9 @@ import (
 
 // panelVectors is the greatest width of a panel in vectors.
 const panelVectors = 3
+
+// prefetchDepth is the length of a chain from which on fetching C ahead pays.
+const prefetchDepth = 64
 
 // target is an instruction set and an element type.
 type target struct {
@@ -151,11 +155,7 @@ func (t target) newMask(n reg.Register, nv int) mask {
 	}
 	address := GP64()
 	LEAQ(t.ones.Offset(t.vectorBytes()), address)
-	if t.size == 8 {
-		SHLQ(U8(3), last)
-	} else {
-		SHLQ(U8(2), last)
-	}
+	SHLQ(U8(t.shift()), last)
 	SUBQ(last, address)
 	return mask{address: address}
 }
@@ -201,16 +201,34 @@ func (t target) store(v Op, row Mem, j, nv int, m *mask, spare Op) {
 	}
 }
 
+// prefetch asks for the tile of C at c, which is wanted when the chains end.
+func (t target) prefetch(c, ldc reg.Register, rows, nv int) {
+	row := GP64()
+	MOVQ(c, row)
+	for i := range rows {
+		for offset := 0; offset < nv*t.vectorBytes(); offset += 64 {
+			PREFETCHT0(Mem{Base: row, Disp: offset})
+		}
+		if i < rows-1 {
+			ADDQ(ldc, row)
+		}
+	}
+}
+
 // bytes loads a parameter that counts elements and turns it into bytes.
 func (t target) bytes(parameter string) reg.Register {
 	r := GP64()
 	Load(Param(parameter), r)
-	if t.size == 8 {
-		SHLQ(U8(3), r)
-	} else {
-		SHLQ(U8(2), r)
-	}
+	SHLQ(U8(t.shift()), r)
 	return r
+}
+
+// shift turns a number of elements into one of bytes.
+func (t target) shift() uint8 {
+	if t.size == 8 {
+		return 3
+	}
+	return 2
 }
 
 func parameter(name string) reg.Register { return Load(Param(name), GP64()) }
@@ -333,13 +351,20 @@ func (t target) gemmTile(m, a, c, ars reg.Register, rows, nv int, last *mask, ne
 		cursor.fifth = GP64()
 		LEAQ(Mem{Base: a, Index: ars, Scale: 4}, cursor.fifth)
 	}
+	ldc := t.bytes("ldc")
 	k, b, acs, brs := parameter("k"), parameter("b"), t.bytes("acs"), t.bytes("brs")
+	if rows >= 4 {
+		CMPQ(k, U32(prefetchDepth))
+		JL(LabelRef(name("k")))
+		t.prefetch(c, ldc, rows, nv)
+	}
 	Label(name("k"))
 	t.step(cursor, acs, b, brs, rows, nv, last, acc)
 	DECQ(k)
 	JNZ(LabelRef(name("k")))
 
-	ldc := t.bytes("ldc")
+	Load(Param("ldc"), ldc)
+	SHLQ(U8(t.shift()), ldc)
 	alpha, spare := t.vector(), t.vector()
 	t.broadcast(address("alpha"), alpha)
 	CMPB(address("load"), U8(0))
@@ -488,6 +513,159 @@ func (t target) trsmTile(r, left, a, ars reg.Register, rows, nv int, last *mask,
 	} else {
 		JMP(LabelRef("done"))
 	}
+}
+
+// pack emits the copy of a panel, row by row, to rows of whole vectors.
+func (t target) pack() {
+	TEXT(t.name("pack"), NOSPLIT, fmt.Sprintf("func(rows, n int, src *%[1]s, lds int, dst *%[1]s, ldd int)", t.element()))
+	Doc(t.name("pack")+" copies the rows of a panel of n columns, at most "+fmt.Sprint(panelVectors*t.lanes())+"; it fills the rows of dst",
+		"with zeros up to whole vectors.")
+	Pragma("noescape")
+	n, src, dst := parameter("n"), parameter("src"), parameter("dst")
+	lds, ldd, rows := t.bytes("lds"), t.bytes("ldd"), parameter("rows")
+	for nv := 1; nv <= panelVectors; nv++ {
+		if nv < panelVectors {
+			CMPQ(n, U32(nv*t.lanes()))
+			JG(LabelRef(fmt.Sprintf("wider%d", nv)))
+		}
+		last := t.newMask(n, nv)
+		Label(fmt.Sprintf("row%d", nv))
+		vs := t.vectors(nv)
+		for j, v := range vs {
+			t.load(Mem{Base: src}, j, nv, &last, v)
+		}
+		for j, v := range vs {
+			t.store(v, Mem{Base: dst}, j, nv, nil, nil)
+		}
+		ADDQ(lds, src)
+		ADDQ(ldd, dst)
+		DECQ(rows)
+		JNZ(LabelRef(fmt.Sprintf("row%d", nv)))
+		JMP(LabelRef("done"))
+		if nv < panelVectors {
+			Label(fmt.Sprintf("wider%d", nv))
+		}
+	}
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// factor emits the Cholesky factor of up to four rows of the upper triangle of
+// U and of what lies to their right.
+func (t target) factor(one Mem) {
+	TEXT(t.name("factor"), NOSPLIT, "func(r, h, n int, u *float64, ldu int, dinv *float64) int")
+	Doc(t.name("factor")+" brings rows r to r+h of u, h at most 4, up to date with the finished",
+		"rows above and factors them, for the n columns from r on, n from h to "+fmt.Sprint(panelVectors*t.lanes())+".",
+		"It returns -1, or the index from r of the first pivot that is not positive,",
+		"with the pivot in its place. dinv receives the reciprocals of the diagonal.")
+	Pragma("noescape")
+	n, h, u := parameter("n"), parameter("h"), parameter("u")
+	r := parameter("r")
+	LEAQ(Mem{Base: u, Index: r, Scale: 8}, u)
+	for nv := 1; nv <= panelVectors; nv++ {
+		if nv < panelVectors {
+			CMPQ(n, U32(nv*t.lanes()))
+			JG(LabelRef(fmt.Sprintf("wider%d", nv)))
+		}
+		last := t.newMask(n, nv)
+		for rows := 4; rows > 0; rows-- {
+			next := fmt.Sprintf("rows%dx%d", rows-1, nv)
+			if rows > 1 {
+				CMPQ(h, U32(rows))
+				JNE(LabelRef(next))
+			}
+			t.factorTile(u, rows, nv, &last, one)
+			Label(next)
+		}
+		if nv < panelVectors {
+			Label(fmt.Sprintf("wider%d", nv))
+		}
+	}
+}
+
+func (t target) factorTile(u reg.Register, rows, nv int, last *mask, one Mem) {
+	name := func(part string) string { return fmt.Sprintf("f%dx%d%s", rows, nv, part) }
+	acc := t.accumulators(rows, nv)
+	row, ldu, k := GP64(), t.bytes("ldu"), parameter("r")
+	MOVQ(u, row)
+	TESTQ(k, k)
+	JZ(LabelRef(name("solve")))
+	Label(name("k"))
+	bv := t.vectors(nv)
+	for j := range nv {
+		t.load(Mem{Base: row}, j, nv, last, bv[j])
+	}
+	for i := range rows {
+		av := t.vector()
+		t.broadcast(Mem{Base: row, Disp: 8 * i}, av)
+		for j := range nv {
+			t.fma(bv[j], av, acc[i][j])
+		}
+	}
+	ADDQ(ldu, row)
+	DECQ(k)
+	JNZ(LabelRef(name("k")))
+
+	Label(name("solve"))
+	dinv := parameter("dinv")
+	r := parameter("r")
+	LEAQ(Mem{Base: dinv, Index: r, Scale: 8}, dinv)
+	spare, rows3 := t.vector(), GP64()
+	LEAQ(Mem{Base: ldu, Index: ldu, Scale: 2}, rows3)
+	all := rowsOf{first: row, stride: ldu, stride3: rows3}
+	for i := range rows {
+		for j := range nv {
+			t.load(all.row(i), j, nv, last, spare)
+			t.subFrom(spare, acc[i][j])
+		}
+	}
+	for i := range rows {
+		pivot, zero := XMM(), XMM()
+		switch i {
+		case 0:
+			VMOVAPD(acc[i][0].AsX(), pivot)
+		case 1:
+			VPERMILPD(U8(1), acc[i][0].AsX(), pivot)
+		case 2:
+			VEXTRACTF128(U8(1), acc[i][0].AsY(), pivot)
+		case 3:
+			VEXTRACTF128(U8(1), acc[i][0].AsY(), pivot)
+			VPERMILPD(U8(1), pivot, pivot)
+		}
+		VXORPD(zero, zero, zero)
+		VUCOMISD(zero, pivot)
+		JHI(LabelRef(name(fmt.Sprintf("positive%d", i))))
+		VMOVSD(pivot, all.row(i).Offset(8*i))
+		failed := GP64()
+		MOVQ(U32(i), failed)
+		Store(failed, ReturnIndex(0))
+		VZEROUPPER()
+		RET()
+		Label(name(fmt.Sprintf("positive%d", i)))
+		root, inverse := XMM(), XMM()
+		VSQRTSD(pivot, pivot, root)
+		VMOVSD(one, inverse)
+		VDIVSD(root, inverse, inverse)
+		VMOVSD(inverse, Mem{Base: dinv, Disp: 8 * i})
+		VBROADCASTSD(inverse, spare)
+		for j := range nv {
+			t.mul(spare, acc[i][j])
+			t.store(acc[i][j], all.row(i), j, nv, last, bv[0])
+		}
+		VMOVSD(root, all.row(i).Offset(8*i))
+		for q := i + 1; q < rows; q++ {
+			t.broadcast(all.row(i).Offset(8*q), spare)
+			for j := range nv {
+				t.fnma(acc[i][j], spare, acc[q][j])
+			}
+		}
+	}
+	done := GP64()
+	MOVQ(I32(-1), done)
+	Store(done, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
 }
 
 // dot emits the dot products of rows of A with x. A row has dotVectors partial
@@ -727,12 +905,18 @@ func main() {
 	for i := range 4 {
 		DATA(32+8*i, U64(0))
 	}
+	one := GLOBL("one", RODATA|NOPTR)
+	DATA(0, U64(math.Float64bits(1)))
 	for _, wide := range []bool{false, true} {
 		for _, size := range []int{8, 4} {
 			t := target{wide: wide, size: size, ones: ones}
 			t.gemm()
 			t.trsm()
 			t.dot()
+			t.pack()
+			if size == 8 {
+				t.factor(one)
+			}
 		}
 	}
 	transpose64()
