@@ -469,4 +469,9 @@ func TestOpenWithoutMetaDatasetIsNotExist(t *testing.T) {
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no directory gives %v", err)
 	}
+	dir, _ := writeTiny(t)
+	remove(partZero)(t, dir)
+	if _, err := Open(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a store without its curves gives %v, which looks as if there were no store", err)
+	}
 }

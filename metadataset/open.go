@@ -147,7 +147,7 @@ func (l *loader) read() {
 		}
 		data, err := readRegular(filepath.Join(l.dir, filepath.FromSlash(p.Path)), p.checkSize)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("the file is missing: %w", fs.ErrNotExist)
+			err = errors.New("the file is missing")
 		}
 		if err != nil {
 			f.fail("%w", err)

@@ -230,8 +230,12 @@ func curveColumns(curves []*InputCurve, lo, hi int, columns []Column) []tableCol
 		{"epoch", countNode, false, func(row int) parquet.Value { return parquet.Int32Value(epoch[row]) }},
 	}
 	for _, c := range columns {
+		of := make([][]float32, hi-lo) // of each curve
+		for i := range of {
+			of[i] = curves[lo+i].Values[c]
+		}
 		table = append(table, tableColumn{string(c), curveNode, true, func(row int) parquet.Value {
-			if values := curves[config[row]].Values[c]; values != nil {
+			if values := of[int(config[row])-lo]; values != nil {
 				return floatOrNull(values[epoch[row]-1])
 			}
 			return parquet.NullValue()
