@@ -103,8 +103,8 @@ func (l *Conv1d) gather(j, w int) Matrix {
 // Forward writes the convolution of the batch x [In, s.Cols] to y [Out, s.Cols],
 // borders set to 0. At most two layers may follow each other, see [Signals].
 func (l *Conv1d) Forward(y, x Matrix, s *Signals) {
-	x.check("input of Conv1d "+l.W.Name, x, l.In, s.cols)
-	x.check("output of Conv1d "+l.W.Name, y, l.Out, s.cols)
+	checkShape("input", l.W.Name, x, l.In, s.cols)
+	checkShape("output", l.W.Name, y, l.Out, s.cols)
 	l.x, l.layout = x, s
 	for c := range l.Out {
 		r, b := y.Row(c), l.B.Value[c]
@@ -186,8 +186,8 @@ func (l *MaxPool1d) pairs(i int) (direct, same int) {
 // Forward pools the batch x to y.
 func (l *MaxPool1d) Forward(y, x Matrix, s *Signals) {
 	n := s.Len()
-	x.check("input of MaxPool1d", x, l.Channels, s.cols)
-	x.check("output of MaxPool1d", y, n, l.Width())
+	checkShape("input", "MaxPool1d", x, l.Channels, s.cols)
+	checkShape("output", "MaxPool1d", y, n, l.Width())
 	l.layout = s
 	if cap(l.right) < n*l.Width() {
 		l.right = make([]bool, n*l.Width())

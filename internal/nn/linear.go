@@ -17,8 +17,8 @@ func NewLinear(p *Params, name string, in, out int) *Linear {
 // Forward writes the layer's value for the batch x [n, In] to y [n, Out]. The
 // layer keeps a view of x until Backward.
 func (l *Linear) Forward(y, x Matrix) {
-	x.check("input of Linear "+l.W.Name, x, x.Rows, l.In)
-	x.check("output of Linear "+l.W.Name, y, x.Rows, l.Out)
+	checkShape("input", l.W.Name, x, x.Rows, l.In)
+	checkShape("output", l.W.Name, y, x.Rows, l.Out)
 	l.x = x
 	for i := range y.Rows {
 		copy(y.Row(i), l.B.Value)

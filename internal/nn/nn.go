@@ -64,17 +64,17 @@ func (m Matrix) Clear() {
 
 // Copy copies src, which must have the shape of m.
 func (m Matrix) Copy(src Matrix) {
-	m.check("source of Copy", src, m.Rows, m.Cols)
+	checkShape("source", "Copy", src, m.Rows, m.Cols)
 	for i := range m.Rows {
 		copy(m.Row(i), src.Row(i))
 	}
 }
 
-// check panics unless x has the shape rows x cols: a wrong shape is a defect
+// checkShape panics unless x has the shape rows x cols: a wrong shape is a defect
 // of the calling network, not of its data.
-func (m Matrix) check(what string, x Matrix, rows, cols int) {
+func checkShape(what, layer string, x Matrix, rows, cols int) {
 	if x.Rows != rows || x.Cols != cols {
-		panic(fmt.Sprintf("nn: %s is %dx%d instead of %dx%d", what, x.Rows, x.Cols, rows, cols))
+		panic(fmt.Sprintf("nn: %s of %s is %dx%d instead of %dx%d", what, layer, x.Rows, x.Cols, rows, cols))
 	}
 }
 

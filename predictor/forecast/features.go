@@ -1,7 +1,6 @@
 package forecast
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
@@ -44,8 +43,9 @@ type Features struct {
 	rate       int
 	freeze     int
 	optimizer  int
-	derived    int // first column behind the hyperparameters
-	curveParts []int
+	derived    int   // first column behind the hyperparameters
+	warmup     int   // column of the epochs of warm-up, -1 if there is none
+	curveParts []int // columns that continuations look at
 }
 
 // The hyperparameters that combinations are made from.
@@ -55,6 +55,7 @@ const (
 	paramRate      = "lr"
 	paramFreeze    = "pct_to_freeze"
 	paramOptimizer = "opt"
+	paramWarmup    = "warmup_epochs"
 )
 
 // The derived columns.
@@ -82,7 +83,7 @@ var derivedNames = [derivedColumns]string{
 // the derived columns: schedule, step size, regularisers that slow training.
 // Few columns make better forecasts of curves than all.
 var curveColumns = []string{
-	paramBatch, paramRate, "warmup_epochs", "warmup_lr", "sched", "decay_epochs", "decay_rate",
+	paramBatch, paramRate, paramWarmup, "warmup_lr", "sched", "decay_epochs", "decay_rate",
 	paramFreeze, "mixup", "cutmix", "mixup_prob", "smoothing", "drop", "weight_decay", "stoch_norm",
 }
 
@@ -91,7 +92,7 @@ func NewFeatures(s *space.Space, hub Hub) *Features {
 	f := &Features{
 		space: s, hub: hub,
 		model: s.Index(paramModel), batch: s.Index(paramBatch), rate: s.Index(paramRate),
-		freeze: s.Index(paramFreeze), optimizer: s.Index(paramOptimizer),
+		freeze: s.Index(paramFreeze), optimizer: s.Index(paramOptimizer), warmup: -1,
 	}
 	for i := range s.Len() {
 		p := s.Param(i)
@@ -105,6 +106,9 @@ func NewFeatures(s *space.Space, hub Hub) *Features {
 			}
 		default:
 			f.names = append(f.names, p.Name)
+		}
+		if p.Name == paramWarmup && p.Type != space.Categorical {
+			f.warmup = first
 		}
 		if slices.Contains(curveColumns, p.Name) {
 			for c := first; c < len(f.names); c++ {
@@ -126,9 +130,12 @@ func (f *Features) Width() int { return len(f.names) }
 // Names are the names of the columns.
 func (f *Features) Names() []string { return slices.Clone(f.names) }
 
-// Row returns the row of a configuration on a data set. The configuration must
-// be valid in the space.
-func (f *Features) Row(c space.Config, d Descriptors) []float64 {
+// Row returns the row of a configuration on a data set. It fails if the
+// configuration is not valid in the space.
+func (f *Features) Row(c space.Config, d Descriptors) ([]float64, error) {
+	if err := f.space.Validate(c); err != nil {
+		return nil, err
+	}
 	row := make([]float64, 0, len(f.names))
 	for i := range f.space.Len() {
 		p := f.space.Param(i)
@@ -148,7 +155,7 @@ func (f *Features) Row(c space.Config, d Descriptors) []float64 {
 			row = append(row, scaled(p, c[i].Num()))
 		}
 	}
-	return append(row, f.combine(c, d)...)
+	return append(row, f.combine(c, d)...), nil
 }
 
 // ordinal is the number of a choice or, where choices are no numbers, its
@@ -212,14 +219,4 @@ func (f *Features) combine(c space.Config, d Descriptors) []float64 {
 	}
 	x[colTrainable] = math.Log(facts.Params * (1.02 - num(f.freeze)))
 	return x
-}
-
-// check reports the first configuration that is not valid.
-func (f *Features) check(configs []space.Config) error {
-	for i, c := range configs {
-		if err := f.space.Validate(c); err != nil {
-			return fmt.Errorf("configuration %d: %w", i, err)
-		}
-	}
-	return nil
 }
