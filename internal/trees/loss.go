@@ -44,6 +44,7 @@ type objective struct {
 	buffer   []weighted
 }
 
+// A weighted value is never -0, which would sort as 0.
 type weighted struct{ value, weight float64 }
 
 // constantHessian reports whether every row has second derivative 1.
@@ -58,7 +59,7 @@ func (o *objective) baseline() float64 {
 	if o.refits() {
 		o.buffer = o.buffer[:0]
 		for r, y := range o.y {
-			o.buffer = append(o.buffer, weighted{y, o.weight(r)})
+			o.buffer = append(o.buffer, weighted{y + 0, o.weight(r)})
 		}
 		return o.centre()
 	}
@@ -116,7 +117,7 @@ func (o *objective) derivatives(predictions, gradients, hessians []float64) {
 func (o *objective) leafValue(rows []int32, predictions []float64) float64 {
 	o.buffer = o.buffer[:0]
 	for _, r := range rows {
-		o.buffer = append(o.buffer, weighted{o.y[r] - predictions[r], o.weight(int(r))})
+		o.buffer = append(o.buffer, weighted{o.y[r] - predictions[r] + 0, o.weight(int(r))})
 	}
 	return o.centre()
 }

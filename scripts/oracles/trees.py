@@ -5,8 +5,9 @@ Without arguments: write internal/trees/testdata/{boosting,cart}.json. The
 tables of the cases come from a formula that the Go tests repeat, so the files
 hold targets, settings, trees and predictions only.
 
-With --time: fit and predict random tables in both, one thread each, taking
-turns, and print the least processor time of each over the rounds.
+With --time: fit random tables and predict their rows in both, one thread each,
+taking turns, and print the least processor time of each over the rounds with
+the largest difference between predictions of the two boosted ensembles.
 
     python3 scripts/oracles/trees.py
     python3 scripts/oracles/trees.py --time --rounds 3
@@ -23,7 +24,6 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,11 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
 from sklearn.tree import DecisionTreeRegressor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -128,9 +132,21 @@ def boosting_tables() -> list[Table]:
         Table("mixed", 1, 700, mixed),
         Table("small", 2, 70, [Column("uniform"), Column("levels", 9), Column("uniform")]),
         Table("single column", 3, 300, [Column("uniform")]),
-        Table("few values", 4, 500, [Column("levels", 2), Column("levels", 3), Column("levels", 4), Column("levels", 11)]),
-        Table("many values", 5, 1500, [Column("uniform"), Column("skewed"), Column("uniform"), Column("skewed", missing=0.1)]),
-        Table("missing", 6, 400, [Column("uniform", missing=0.8), Column("uniform", missing=0.5), Column("levels", 2, missing=0.4)]),
+        Table(
+            "few values", 4, 500, [Column("levels", 2), Column("levels", 3), Column("levels", 4), Column("levels", 11)]
+        ),
+        Table(
+            "many values",
+            5,
+            1500,
+            [Column("uniform"), Column("skewed"), Column("uniform"), Column("skewed", missing=0.1)],
+        ),
+        Table(
+            "missing",
+            6,
+            400,
+            [Column("uniform", missing=0.8), Column("uniform", missing=0.5), Column("levels", 2, missing=0.4)],
+        ),
         Table("weights", 7, 700, mixed, weighted=True),
         Table("weights, many values", 8, 900, [Column("uniform"), Column("skewed", missing=0.2)], weighted=True),
     ]
@@ -219,7 +235,9 @@ def cart() -> dict[str, Any]:
         fresh = matrix(table, table.rows, 60)
         table.y = target(table, x)
         for option in options:
-            models = [DecisionTreeRegressor(random_state=s, **option).fit(x, table.y, sample_weight=w) for s in range(5)]
+            models = [
+                DecisionTreeRegressor(random_state=s, **option).fit(x, table.y, sample_weight=w) for s in range(5)
+            ]
             first, *others = [m.predict(fresh) for m in models]
             if any(not np.allclose(first, o, rtol=0, atol=1e-9) for o in others):
                 raise SystemExit(f"{table.name} {option}: a tie; choose another seed")
@@ -241,7 +259,100 @@ def write(name: str, content: dict[str, Any]) -> None:
     print(f"{path.relative_to(ROOT)}: {len(content['cases'])} cases, {path.stat().st_size} bytes")
 
 
+@dataclass
+class Race:
+    """A fit to time: settings are rate and L2 of boosting, part of features and rows a leaf of a forest."""
+
+    kind: str
+    rows: int
+    cols: int
+    count: int
+    settings: tuple[float, float]
+    dense: bool = False  # continuous columns only
+
+
+RACES = [
+    Race("boosting", 3_000, 75, 300, (0.06, 1.0)),
+    Race("boosting", 3_000, 75, 300, (0.06, 1.0), dense=True),
+    Race("boosting", 85_000, 90, 300, (0.06, 1.0)),
+    Race("boosting", 85_000, 90, 300, (0.06, 1.0), dense=True),
+    Race("forest", 200, 75, 10, (5 / 6, 1)),
+    Race("forest", 1_000, 75, 10, (5 / 6, 1)),
+]
+
+
+def encoded(race: Race) -> tuple[Floats, Floats]:
+    """Half of the columns one-hot in groups of 3 to 24, then conditional, few-valued and continuous ones."""
+    rng = np.random.default_rng(race.rows + race.cols)
+    x = rng.normal(size=(race.rows, race.cols))
+    y = 0.1 * rng.normal(size=race.rows)
+    c = 0
+    for width in () if race.dense else (24, 5, 5, 4, 3):
+        level = rng.integers(0, width, race.rows)
+        x[:, c : c + width] = level[:, None] == np.arange(width)
+        y += np.sin(level)
+        c += width
+    for k in range(c, race.cols):
+        if not race.dense and k % 4 == 0:
+            x[rng.random(race.rows) < 0.7, k] = np.nan
+        if not race.dense and k % 4 in (1, 2):
+            x[:, k] = rng.integers(0, 8, race.rows)
+        y += np.where(np.isnan(x[:, k]), 0.3, np.tanh(x[:, k])) * (k % 7) / 7
+    return x, y + np.nan_to_num(x[:, -1] * x[:, -2])
+
+
+def peer(race: Race, x: Floats, y: Floats) -> tuple[float, float, Floats]:
+    """Seconds of processor time that scikit-learn takes to fit and to predict, and what it predicts."""
+    first, second = race.settings
+    model: Any
+    if race.kind == "boosting":
+        model = HistGradientBoostingRegressor(
+            max_iter=race.count, learning_rate=first, l2_regularization=second, early_stopping=False
+        )
+    else:
+        model = RandomForestRegressor(race.count, max_features=first, min_samples_leaf=int(second), n_jobs=1)
+    start = time.process_time()
+    model.fit(x, y)
+    fitted = time.process_time()
+    predictions = model.predict(x)
+    return fitted - start, time.process_time() - fitted, predictions
+
+
+def race_all(rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        binary = Path(directory) / "timetrees"
+        subprocess.run(["go", "build", "-o", str(binary), "./internal/trees/timetrees"], cwd=ROOT, check=True)
+        print("Seconds of processor time, least of", rounds, "rounds: scikit-learn, ours, ratio")
+        for race in RACES:
+            x, y = encoded(race)
+            table = Path(directory) / "table"
+            table.write_bytes(x.astype("<f8").tobytes() + y.astype("<f8").tobytes())
+            first, second = race.settings
+            request = f"{race.kind} {table} {race.rows} {race.cols} {race.count} {first} {second}\n"
+            theirs, ours = [math.inf, math.inf], [math.inf, math.inf]
+            apart = 0.0
+            for _ in range(rounds):
+                fit, predict, wanted = peer(race, x, y)
+                theirs = [min(theirs[0], fit), min(theirs[1], predict)]
+                answer = subprocess.run([str(binary)], input=request, capture_output=True, text=True, check=True).stdout
+                ours = [min(a, float(b)) for a, b in zip(ours, answer.split(), strict=True)]
+                got = np.frombuffer(Path(f"{table}.out").read_bytes(), "<f8")
+                apart = max(apart, float(np.abs(got - wanted).max()))
+            shape = f"{race.kind}{' dense' if race.dense else ''} {race.rows} x {race.cols}, {race.count} trees"
+            for name, a, b in zip(("fit", "predict"), theirs, ours, strict=True):
+                print(f"{shape:<44} {name:<8} {a:9.3f} {b:9.3f} {a / b:6.1f}", flush=True)
+            if race.kind == "boosting":
+                print(f"{'':<44} predictions differ by at most {apart:.2g}", flush=True)
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--time", action="store_true", help="race instead of writing golden files")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    if options.time:
+        race_all(options.rounds)
+        return
     TESTDATA.mkdir(parents=True, exist_ok=True)
     write("boosting.json", boosting())
     write("cart.json", cart())
