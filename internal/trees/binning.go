@@ -12,7 +12,8 @@ type feature struct {
 	thresholds []float64 // ascending; value x falls in bin i if thresholds[i-1] < x <= thresholds[i]
 	missing    bool      // NaN occurs: its bin is len(thresholds)+1
 	bins       []uint8   // of each row
-	offset     int       // of its bins in a histogram
+	bundle     int       // that it belongs to
+	offset     int       // of its bins in the bundle's part of a histogram
 }
 
 // size is the number of bins, that of missing values included.

@@ -20,21 +20,17 @@ const rounding = 1e-12
 // A grower grows trees on one binned table.
 //
 // A word holds the sum of gradients of some rows, in fixed point, above their
-// count in the low countBits. A histogram is a word for each position,
-// followed, unless every second derivative is 1, by a fixed-point sum of them
-// for each position.
+// count in the low countBits.
 type grower struct {
-	settings  Boosting
-	features  []*feature
-	bundles   []*bundle
-	rows      int
-	positions int
-	narrow    []uint16 // positions of each row, one for each bundle,
-	wide      []uint32 // or these if there are many
+	settings Boosting
+	features []*feature
+	bundles  []*bundle
+	groups   []group
+	rows     int
 
 	countBits   int
 	words       []int64   // of each row
-	seconds     []int64   // of each row, nil if constant
+	seconds     []int64   // second derivative of each row in fixed point, nil if all are 1
 	unscale     float64   // of fixed-point gradients
 	unscaleHess float64   // of fixed-point second derivatives
 	inverse     []float64 // 1/(n + L2 + epsilon), used if seconds is nil
@@ -43,13 +39,18 @@ type grower struct {
 	splits     []split   // of the nodes that were split
 	open       []*branch // heap: leaves that can be split, best first
 	leaves     []*branch
-	partition  []int32 // rows, those of a branch side by side
-	buffer     []int32
-	outside    []int32 // rows left out of the tree
-	histograms [][]int64
-	candidates []int
 	branches   int
+	partition  []int32 // rows, those of a branch side by side
+	outside    []int32 // rows left out of the tree
+	buffer     []int32
+	values     []int64 // of the rows of a branch
+	histograms []*histogram
+	candidates []int
 }
+
+// A histogram sums over the rows of a branch: for each bundle and slot a word
+// and, unless every second derivative is 1, a second derivative.
+type histogram struct{ words, seconds [][slots]int64 }
 
 // A split sends rows with bins up to bin of a feature left.
 type split struct {
@@ -69,18 +70,15 @@ type branch struct {
 	start, end int // in grower.partition
 	word       int64
 	hess       int64
-	histogram  []int64
+	histogram  *histogram
 	best       split
 }
 
 func newGrower(settings Boosting, features []*feature, rows int, constantHessian bool) *grower {
 	g := &grower{settings: settings, features: features, rows: rows, countBits: bitLength(rows)}
-	g.bundles, g.positions = bundleFeatures(features, rows)
-	if g.positions <= math.MaxUint16+1 {
-		g.narrow = layout[uint16](g.bundles, rows)
-	} else {
-		g.wide = layout[uint32](g.bundles, rows)
-	}
+	g.bundles = bundleFeatures(features, rows)
+	g.groups = groupBundles(g.bundles, rows)
+	g.values = make([]int64, rows)
 	g.words = make([]int64, rows)
 	g.partition = make([]int32, rows)
 	g.buffer = make([]int32, rows)
@@ -191,16 +189,17 @@ func (g *grower) denominator(b *branch) float64 {
 }
 
 // histogram returns one to fill.
-func (g *grower) histogram() []int64 {
+func (g *grower) histogram() *histogram {
 	if n := len(g.histograms); n > 0 {
 		h := g.histograms[n-1]
 		g.histograms = g.histograms[:n-1]
 		return h
 	}
-	if g.seconds == nil {
-		return make([]int64, g.positions)
+	h := &histogram{words: make([][slots]int64, len(g.bundles))}
+	if g.seconds != nil {
+		h.seconds = make([][slots]int64, len(g.bundles))
 	}
-	return make([]int64, 2*g.positions)
+	return h
 }
 
 // release takes the histogram of a branch back.
@@ -213,47 +212,48 @@ func (g *grower) release(b *branch) {
 
 // fill sums the histogram of a branch over its rows.
 func (g *grower) fill(b *branch) {
-	clear(b.histogram)
-	rows := g.partition[b.start:b.end]
-	if g.narrow != nil {
-		accumulate(b.histogram, g.narrow, len(g.bundles), rows, g.words, g.seconds)
-	} else {
-		accumulate(b.histogram, g.wide, len(g.bundles), rows, g.words, g.seconds)
-	}
-	addDefaults(g.bundles, b.histogram[:g.positions], b.word)
+	g.sum(b, b.histogram.words, g.words, b.word)
 	if g.seconds != nil {
-		addDefaults(g.bundles, b.histogram[g.positions:], b.hess)
+		g.sum(b, b.histogram.seconds, g.seconds, b.hess)
 	}
 }
 
-// accumulate adds the words, and the second derivatives if any, of the rows at
-// their positions.
-func accumulate[T uint16 | uint32](histogram []int64, positions []T, width int, rows []int32, words, seconds []int64) {
-	if seconds == nil {
-		for _, r := range rows {
-			w := words[r]
-			at := positions[int(r)*width : (int(r)+1)*width]
-			for len(at) >= 4 {
-				histogram[at[0]] += w
-				histogram[at[1]] += w
-				histogram[at[2]] += w
-				histogram[at[3]] += w
-				at = at[4:]
-			}
-			for _, p := range at {
-				histogram[p] += w
-			}
-		}
-		return
+// sum sums the values of the rows of a branch, whose total is known.
+func (g *grower) sum(b *branch, histogram [][slots]int64, values []int64, total int64) {
+	clear(histogram)
+	rows := g.partition[b.start:b.end]
+	own := g.values[:len(rows)]
+	for i, r := range rows {
+		own[i] = values[r]
 	}
-	first, second := histogram[:len(histogram)/2], histogram[len(histogram)/2:]
-	second = second[:len(first)]
-	for _, r := range rows {
-		w, h := words[r], seconds[r]
-		for _, p := range positions[int(r)*width : (int(r)+1)*width] {
-			first[p] += w
-			second[p] += h
+	for i := range g.groups {
+		group := &g.groups[i]
+		group.accumulate(histogram[8*i:][:group.width], own, rows)
+	}
+	addDefaults(g.bundles, histogram, total)
+}
+
+// subtract takes the histogram of a child from that of its parent.
+func (g *grower) subtract(from, h *histogram) {
+	for _, f := range g.features {
+		subtract(f.of(&from.words[f.bundle]), f.of(&h.words[f.bundle]))
+		if g.seconds != nil {
+			subtract(f.of(&from.seconds[f.bundle]), f.of(&h.seconds[f.bundle]))
 		}
+	}
+}
+
+func subtract(a, b []int64) {
+	b = b[:len(a)]
+	for len(a) >= 4 && len(b) >= 4 {
+		a[0] -= b[0]
+		a[1] -= b[1]
+		a[2] -= b[2]
+		a[3] -= b[3]
+		a, b = a[4:], b[4:]
+	}
+	for i := range b {
+		a[i] -= b[i]
 	}
 }
 
@@ -276,11 +276,11 @@ func (g *grower) consider(b *branch, rng *rand.Rand) {
 	}
 	for _, i := range candidates {
 		f := g.features[i]
-		first := b.histogram[f.offset : f.offset+f.size()]
+		words := f.of(&b.histogram.words[f.bundle])
 		if g.seconds == nil {
-			s.constant(i, f, first)
+			s.constant(i, f, words)
 		} else {
-			s.varying(i, f, first, b.histogram[g.positions+f.offset:][:f.size()])
+			s.varying(i, f, words, f.of(&b.histogram.seconds[f.bundle]))
 		}
 	}
 	if s.feature < 0 {
@@ -362,9 +362,7 @@ func (g *grower) splitBest(rng *rand.Rand) {
 		g.fill(small)
 		if largeSplits {
 			large.histogram, b.histogram = b.histogram, nil
-			for i, v := range small.histogram {
-				large.histogram[i] -= v
-			}
+			g.subtract(large.histogram, small.histogram)
 		}
 	}
 	g.release(b)
