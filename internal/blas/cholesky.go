@@ -63,12 +63,13 @@ func ExtendCholesky(a []float64, done, n, lda int) error {
 // Which operations make an element depends on its position alone.
 func cholesky(p Path, uplo gblas.Uplo, done, n int, a []float64, lda int) error {
 	lower := uplo == gblas.Lower
-	buf := getBuffer[float64](blockT * blockT)
+	ld := spread(min(n, blockT))
+	buf := getBuffer[float64](blockT * ld)
 	defer putBuffer(buf)
 	// l is the matrix with the factor's rows as rows, however it is stored.
 	l := operand(!lower, a, lda)
 	lt := view[float64]{a, 0, l.cs, l.rs}
-	u := view[float64]{*buf, 0, blockT, 1}
+	u := view[float64]{*buf, 0, ld, 1}
 	for j := 0; j < n; j += blockT {
 		w := min(blockT, n-j)
 		if known := min(max(done-j, 0), w); known < w {
@@ -93,6 +94,16 @@ func cholesky(p Path, uplo gblas.Uplo, done, n int, a []float64, lda int) error 
 	return nil
 }
 
+// spread returns a leading dimension for n columns of scratch, whole cache
+// lines, but not such that the rows share few cache sets.
+func spread(n int) int {
+	ld := (n + 7) &^ 7
+	if ld%64 == 0 {
+		ld += 8
+	}
+	return ld
+}
+
 // loadTriangle copies the stored triangle of the n x n matrix a to the upper
 // triangle of u.
 func loadTriangle(p Path, lower bool, n int, a []float64, lda int, u view[float64]) {
@@ -113,12 +124,14 @@ func loadTriangle(p Path, lower bool, n int, a []float64, lda int, u view[float6
 // back to the stored triangle of a.
 func storeTriangle(p Path, lower bool, known, n int, u view[float64], a []float64, lda int) {
 	if lower {
-		for i := known; i < n; i += 4 {
-			h := min(4, n-i)
+		const strip = 16
+		for i := known; i < n; i += strip {
+			h := min(strip, n-i)
 			transpose(p, i, h, u.data, i, u.rs, a, i*lda, lda)
 			for r := i; r < i+h; r++ {
-				for c := i; c <= r; c++ {
-					a[r*lda+c] = u.data[c*u.rs+r]
+				row := a[r*lda+i : r*lda+r+1]
+				for c := range row {
+					row[c] = u.data[(i+c)*u.rs+r]
 				}
 			}
 		}
@@ -256,10 +269,7 @@ func CholeskyInverse(n int, l []float64, ldl int, dst []float64, ldd int) {
 // grain of blockT columns off the diagonal and of grain columns on it.
 func choleskyInverse(p Path, n int, l, dst view[float64]) {
 	const grain = 24
-	ld := (n + 7) &^ 7
-	if ld%64 == 0 {
-		ld += 8 // rows a multiple of 512 bytes apart share too few cache sets
-	}
+	ld := spread(n)
 	buf := getBuffer[float64](n * ld)
 	defer putBuffer(buf)
 	v := view[float64]{*buf, 0, ld, 1}

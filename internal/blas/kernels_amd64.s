@@ -2799,7 +2799,7 @@ f4x1solve:
 	VMOVUPS    (BX), Y4
 	VMASKMOVPD (DX)(SI*1), Y4, Y4
 	VSUBPD     Y3, Y4, Y3
-	VMOVAPD    X0, X4
+	VPERMPD    $0x00, Y0, Y4
 	VXORPD     X5, X5, X5
 	VUCOMISD   X5, X4
 	JHI        f4x1positive0
@@ -2819,13 +2819,13 @@ f4x1positive0:
 	VMOVUPS      (BX), Y4
 	VMASKMOVPD   Y0, Y4, (DX)
 	VMOVSD       X5, (DX)
-	VBROADCASTSD 8(DX), Y4
+	VPERMPD      $0x55, Y0, Y4
 	VFNMADD231PD Y0, Y4, Y1
-	VBROADCASTSD 16(DX), Y4
+	VPERMPD      $0xaa, Y0, Y4
 	VFNMADD231PD Y0, Y4, Y2
-	VBROADCASTSD 24(DX), Y4
+	VPERMPD      $0xff, Y0, Y4
 	VFNMADD231PD Y0, Y4, Y3
-	VPERMILPD    $0x01, X1, X0
+	VPERMPD      $0x55, Y1, Y0
 	VXORPD       X4, X4, X4
 	VUCOMISD     X4, X0
 	JHI          f4x1positive1
@@ -2845,11 +2845,11 @@ f4x1positive1:
 	VMOVUPS      (BX), Y4
 	VMASKMOVPD   Y1, Y4, (DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Y4
+	VPERMPD      $0xaa, Y1, Y4
 	VFNMADD231PD Y1, Y4, Y2
-	VBROADCASTSD 24(DX)(AX*1), Y4
+	VPERMPD      $0xff, Y1, Y4
 	VFNMADD231PD Y1, Y4, Y3
-	VEXTRACTF128 $0x01, Y2, X0
+	VPERMPD      $0xaa, Y2, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x1positive2
@@ -2869,10 +2869,9 @@ f4x1positive2:
 	VMOVUPS      (BX), Y4
 	VMASKMOVPD   Y2, Y4, (DX)(AX*2)
 	VMOVSD       X0, 16(DX)(AX*2)
-	VBROADCASTSD 24(DX)(AX*2), Y4
+	VPERMPD      $0xff, Y2, Y4
 	VFNMADD231PD Y2, Y4, Y3
-	VEXTRACTF128 $0x01, Y3, X0
-	VPERMILPD    $0x01, X0, X0
+	VPERMPD      $0xff, Y3, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x1positive3
@@ -2936,7 +2935,7 @@ f3x1solve:
 	VMOVUPS    (BX), Y3
 	VMASKMOVPD (DX)(AX*2), Y3, Y3
 	VSUBPD     Y2, Y3, Y2
-	VMOVAPD    X0, X3
+	VPERMPD    $0x00, Y0, Y3
 	VXORPD     X4, X4, X4
 	VUCOMISD   X4, X3
 	JHI        f3x1positive0
@@ -2956,11 +2955,11 @@ f3x1positive0:
 	VMOVUPS      (BX), Y3
 	VMASKMOVPD   Y0, Y3, (DX)
 	VMOVSD       X4, (DX)
-	VBROADCASTSD 8(DX), Y3
+	VPERMPD      $0x55, Y0, Y3
 	VFNMADD231PD Y0, Y3, Y1
-	VBROADCASTSD 16(DX), Y3
+	VPERMPD      $0xaa, Y0, Y3
 	VFNMADD231PD Y0, Y3, Y2
-	VPERMILPD    $0x01, X1, X0
+	VPERMPD      $0x55, Y1, Y0
 	VXORPD       X3, X3, X3
 	VUCOMISD     X3, X0
 	JHI          f3x1positive1
@@ -2980,9 +2979,9 @@ f3x1positive1:
 	VMOVUPS      (BX), Y3
 	VMASKMOVPD   Y1, Y3, (DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Y3
+	VPERMPD      $0xaa, Y1, Y3
 	VFNMADD231PD Y1, Y3, Y2
-	VEXTRACTF128 $0x01, Y2, X0
+	VPERMPD      $0xaa, Y2, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x1positive2
@@ -3040,7 +3039,7 @@ f2x1solve:
 	VMOVUPS    (BX), Y2
 	VMASKMOVPD (DX)(AX*1), Y2, Y2
 	VSUBPD     Y1, Y2, Y1
-	VMOVAPD    X0, X2
+	VPERMPD    $0x00, Y0, Y2
 	VXORPD     X3, X3, X3
 	VUCOMISD   X3, X2
 	JHI        f2x1positive0
@@ -3060,9 +3059,9 @@ f2x1positive0:
 	VMOVUPS      (BX), Y2
 	VMASKMOVPD   Y0, Y2, (DX)
 	VMOVSD       X3, (DX)
-	VBROADCASTSD 8(DX), Y2
+	VPERMPD      $0x55, Y0, Y2
 	VFNMADD231PD Y0, Y2, Y1
-	VPERMILPD    $0x01, X1, X0
+	VPERMPD      $0x55, Y1, Y0
 	VXORPD       X2, X2, X2
 	VUCOMISD     X2, X0
 	JHI          f2x1positive1
@@ -3112,7 +3111,7 @@ f1x1solve:
 	VMOVUPS    (BX), Y1
 	VMASKMOVPD (DX), Y1, Y1
 	VSUBPD     Y0, Y1, Y0
-	VMOVAPD    X0, X1
+	VPERMPD    $0x00, Y0, Y1
 	VXORPD     X2, X2, X2
 	VUCOMISD   X2, X1
 	JHI        f1x1positive0
@@ -3205,7 +3204,7 @@ f4x2solve:
 	VMOVUPS    (BX), Y8
 	VMASKMOVPD 32(DX)(SI*1), Y8, Y8
 	VSUBPD     Y7, Y8, Y7
-	VMOVAPD    X0, X8
+	VPERMPD    $0x00, Y0, Y8
 	VXORPD     X9, X9, X9
 	VUCOMISD   X9, X8
 	JHI        f4x2positive0
@@ -3227,16 +3226,16 @@ f4x2positive0:
 	VMOVUPS      (BX), Y8
 	VMASKMOVPD   Y1, Y8, 32(DX)
 	VMOVSD       X9, (DX)
-	VBROADCASTSD 8(DX), Y8
+	VPERMPD      $0x55, Y0, Y8
 	VFNMADD231PD Y0, Y8, Y2
 	VFNMADD231PD Y1, Y8, Y3
-	VBROADCASTSD 16(DX), Y8
+	VPERMPD      $0xaa, Y0, Y8
 	VFNMADD231PD Y0, Y8, Y4
 	VFNMADD231PD Y1, Y8, Y5
-	VBROADCASTSD 24(DX), Y8
+	VPERMPD      $0xff, Y0, Y8
 	VFNMADD231PD Y0, Y8, Y6
 	VFNMADD231PD Y1, Y8, Y7
-	VPERMILPD    $0x01, X2, X0
+	VPERMPD      $0x55, Y2, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x2positive1
@@ -3258,13 +3257,13 @@ f4x2positive1:
 	VMOVUPS      (BX), Y8
 	VMASKMOVPD   Y3, Y8, 32(DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Y8
+	VPERMPD      $0xaa, Y2, Y8
 	VFNMADD231PD Y2, Y8, Y4
 	VFNMADD231PD Y3, Y8, Y5
-	VBROADCASTSD 24(DX)(AX*1), Y8
+	VPERMPD      $0xff, Y2, Y8
 	VFNMADD231PD Y2, Y8, Y6
 	VFNMADD231PD Y3, Y8, Y7
-	VEXTRACTF128 $0x01, Y4, X0
+	VPERMPD      $0xaa, Y4, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x2positive2
@@ -3286,11 +3285,10 @@ f4x2positive2:
 	VMOVUPS      (BX), Y8
 	VMASKMOVPD   Y5, Y8, 32(DX)(AX*2)
 	VMOVSD       X0, 16(DX)(AX*2)
-	VBROADCASTSD 24(DX)(AX*2), Y8
+	VPERMPD      $0xff, Y4, Y8
 	VFNMADD231PD Y4, Y8, Y6
 	VFNMADD231PD Y5, Y8, Y7
-	VEXTRACTF128 $0x01, Y6, X0
-	VPERMILPD    $0x01, X0, X0
+	VPERMPD      $0xff, Y6, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x2positive3
@@ -3369,7 +3367,7 @@ f3x2solve:
 	VMOVUPS    (BX), Y6
 	VMASKMOVPD 32(DX)(AX*2), Y6, Y6
 	VSUBPD     Y5, Y6, Y5
-	VMOVAPD    X0, X6
+	VPERMPD    $0x00, Y0, Y6
 	VXORPD     X7, X7, X7
 	VUCOMISD   X7, X6
 	JHI        f3x2positive0
@@ -3391,13 +3389,13 @@ f3x2positive0:
 	VMOVUPS      (BX), Y6
 	VMASKMOVPD   Y1, Y6, 32(DX)
 	VMOVSD       X7, (DX)
-	VBROADCASTSD 8(DX), Y6
+	VPERMPD      $0x55, Y0, Y6
 	VFNMADD231PD Y0, Y6, Y2
 	VFNMADD231PD Y1, Y6, Y3
-	VBROADCASTSD 16(DX), Y6
+	VPERMPD      $0xaa, Y0, Y6
 	VFNMADD231PD Y0, Y6, Y4
 	VFNMADD231PD Y1, Y6, Y5
-	VPERMILPD    $0x01, X2, X0
+	VPERMPD      $0x55, Y2, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x2positive1
@@ -3419,10 +3417,10 @@ f3x2positive1:
 	VMOVUPS      (BX), Y6
 	VMASKMOVPD   Y3, Y6, 32(DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Y6
+	VPERMPD      $0xaa, Y2, Y6
 	VFNMADD231PD Y2, Y6, Y4
 	VFNMADD231PD Y3, Y6, Y5
-	VEXTRACTF128 $0x01, Y4, X0
+	VPERMPD      $0xaa, Y4, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x2positive2
@@ -3491,7 +3489,7 @@ f2x2solve:
 	VMOVUPS    (BX), Y4
 	VMASKMOVPD 32(DX)(AX*1), Y4, Y4
 	VSUBPD     Y3, Y4, Y3
-	VMOVAPD    X0, X4
+	VPERMPD    $0x00, Y0, Y4
 	VXORPD     X5, X5, X5
 	VUCOMISD   X5, X4
 	JHI        f2x2positive0
@@ -3513,10 +3511,10 @@ f2x2positive0:
 	VMOVUPS      (BX), Y4
 	VMASKMOVPD   Y1, Y4, 32(DX)
 	VMOVSD       X5, (DX)
-	VBROADCASTSD 8(DX), Y4
+	VPERMPD      $0x55, Y0, Y4
 	VFNMADD231PD Y0, Y4, Y2
 	VFNMADD231PD Y1, Y4, Y3
-	VPERMILPD    $0x01, X2, X0
+	VPERMPD      $0x55, Y2, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f2x2positive1
@@ -3573,7 +3571,7 @@ f1x2solve:
 	VMOVUPS    (BX), Y2
 	VMASKMOVPD 32(DX), Y2, Y2
 	VSUBPD     Y1, Y2, Y1
-	VMOVAPD    X0, X2
+	VPERMPD    $0x00, Y0, Y2
 	VXORPD     X3, X3, X3
 	VUCOMISD   X3, X2
 	JHI        f1x2positive0
@@ -3683,7 +3681,7 @@ f4x3solve:
 	VMOVUPS    (BX), Y12
 	VMASKMOVPD 64(DX)(SI*1), Y12, Y12
 	VSUBPD     Y11, Y12, Y11
-	VMOVAPD    X0, X12
+	VPERMPD    $0x00, Y0, Y12
 	VXORPD     X13, X13, X13
 	VUCOMISD   X13, X12
 	JHI        f4x3positive0
@@ -3707,19 +3705,19 @@ f4x3positive0:
 	VMOVUPS      (BX), Y12
 	VMASKMOVPD   Y2, Y12, 64(DX)
 	VMOVSD       X13, (DX)
-	VBROADCASTSD 8(DX), Y12
+	VPERMPD      $0x55, Y0, Y12
 	VFNMADD231PD Y0, Y12, Y3
 	VFNMADD231PD Y1, Y12, Y4
 	VFNMADD231PD Y2, Y12, Y5
-	VBROADCASTSD 16(DX), Y12
+	VPERMPD      $0xaa, Y0, Y12
 	VFNMADD231PD Y0, Y12, Y6
 	VFNMADD231PD Y1, Y12, Y7
 	VFNMADD231PD Y2, Y12, Y8
-	VBROADCASTSD 24(DX), Y12
+	VPERMPD      $0xff, Y0, Y12
 	VFNMADD231PD Y0, Y12, Y9
 	VFNMADD231PD Y1, Y12, Y10
 	VFNMADD231PD Y2, Y12, Y11
-	VPERMILPD    $0x01, X3, X0
+	VPERMPD      $0x55, Y3, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x3positive1
@@ -3743,15 +3741,15 @@ f4x3positive1:
 	VMOVUPS      (BX), Y12
 	VMASKMOVPD   Y5, Y12, 64(DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Y12
+	VPERMPD      $0xaa, Y3, Y12
 	VFNMADD231PD Y3, Y12, Y6
 	VFNMADD231PD Y4, Y12, Y7
 	VFNMADD231PD Y5, Y12, Y8
-	VBROADCASTSD 24(DX)(AX*1), Y12
+	VPERMPD      $0xff, Y3, Y12
 	VFNMADD231PD Y3, Y12, Y9
 	VFNMADD231PD Y4, Y12, Y10
 	VFNMADD231PD Y5, Y12, Y11
-	VEXTRACTF128 $0x01, Y6, X0
+	VPERMPD      $0xaa, Y6, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x3positive2
@@ -3775,12 +3773,11 @@ f4x3positive2:
 	VMOVUPS      (BX), Y12
 	VMASKMOVPD   Y8, Y12, 64(DX)(AX*2)
 	VMOVSD       X0, 16(DX)(AX*2)
-	VBROADCASTSD 24(DX)(AX*2), Y12
+	VPERMPD      $0xff, Y6, Y12
 	VFNMADD231PD Y6, Y12, Y9
 	VFNMADD231PD Y7, Y12, Y10
 	VFNMADD231PD Y8, Y12, Y11
-	VEXTRACTF128 $0x01, Y9, X0
-	VPERMILPD    $0x01, X0, X0
+	VPERMPD      $0xff, Y9, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x3positive3
@@ -3874,7 +3871,7 @@ f3x3solve:
 	VMOVUPS    (BX), Y9
 	VMASKMOVPD 64(DX)(AX*2), Y9, Y9
 	VSUBPD     Y8, Y9, Y8
-	VMOVAPD    X0, X9
+	VPERMPD    $0x00, Y0, Y9
 	VXORPD     X10, X10, X10
 	VUCOMISD   X10, X9
 	JHI        f3x3positive0
@@ -3898,15 +3895,15 @@ f3x3positive0:
 	VMOVUPS      (BX), Y9
 	VMASKMOVPD   Y2, Y9, 64(DX)
 	VMOVSD       X10, (DX)
-	VBROADCASTSD 8(DX), Y9
+	VPERMPD      $0x55, Y0, Y9
 	VFNMADD231PD Y0, Y9, Y3
 	VFNMADD231PD Y1, Y9, Y4
 	VFNMADD231PD Y2, Y9, Y5
-	VBROADCASTSD 16(DX), Y9
+	VPERMPD      $0xaa, Y0, Y9
 	VFNMADD231PD Y0, Y9, Y6
 	VFNMADD231PD Y1, Y9, Y7
 	VFNMADD231PD Y2, Y9, Y8
-	VPERMILPD    $0x01, X3, X0
+	VPERMPD      $0x55, Y3, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x3positive1
@@ -3930,11 +3927,11 @@ f3x3positive1:
 	VMOVUPS      (BX), Y9
 	VMASKMOVPD   Y5, Y9, 64(DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Y9
+	VPERMPD      $0xaa, Y3, Y9
 	VFNMADD231PD Y3, Y9, Y6
 	VFNMADD231PD Y4, Y9, Y7
 	VFNMADD231PD Y5, Y9, Y8
-	VEXTRACTF128 $0x01, Y6, X0
+	VPERMPD      $0xaa, Y6, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x3positive2
@@ -4014,7 +4011,7 @@ f2x3solve:
 	VMOVUPS    (BX), Y6
 	VMASKMOVPD 64(DX)(AX*1), Y6, Y6
 	VSUBPD     Y5, Y6, Y5
-	VMOVAPD    X0, X6
+	VPERMPD    $0x00, Y0, Y6
 	VXORPD     X7, X7, X7
 	VUCOMISD   X7, X6
 	JHI        f2x3positive0
@@ -4038,11 +4035,11 @@ f2x3positive0:
 	VMOVUPS      (BX), Y6
 	VMASKMOVPD   Y2, Y6, 64(DX)
 	VMOVSD       X7, (DX)
-	VBROADCASTSD 8(DX), Y6
+	VPERMPD      $0x55, Y0, Y6
 	VFNMADD231PD Y0, Y6, Y3
 	VFNMADD231PD Y1, Y6, Y4
 	VFNMADD231PD Y2, Y6, Y5
-	VPERMILPD    $0x01, X3, X0
+	VPERMPD      $0x55, Y3, Y0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f2x3positive1
@@ -4106,7 +4103,7 @@ f1x3solve:
 	VMOVUPS    (BX), Y3
 	VMASKMOVPD 64(DX), Y3, Y3
 	VSUBPD     Y2, Y3, Y2
-	VMOVAPD    X0, X3
+	VPERMPD    $0x00, Y0, Y3
 	VXORPD     X4, X4, X4
 	VUCOMISD   X4, X3
 	JHI        f1x3positive0
@@ -10253,44 +10250,52 @@ f4x1k:
 	JNZ          f4x1k
 
 f4x1solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPD.Z (DX), K1, Z4
-	VSUBPD    Z0, Z4, Z0
-	VMOVUPD.Z (DX)(AX*1), K1, Z4
-	VSUBPD    Z1, Z4, Z1
-	VMOVUPD.Z (DX)(AX*2), K1, Z4
-	VSUBPD    Z2, Z4, Z2
-	VMOVUPD.Z (DX)(BX*1), K1, Z4
-	VSUBPD    Z3, Z4, Z3
-	VMOVAPD   X0, X4
-	VXORPD    X5, X5, X5
-	VUCOMISD  X5, X4
-	JHI       f4x1positive0
-	VMOVSD    X4, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPD.Z    (DX), K1, Z4
+	VSUBPD       Z0, Z4, Z0
+	VMOVUPD.Z    (DX)(AX*1), K1, Z4
+	VSUBPD       Z1, Z4, Z1
+	VMOVUPD.Z    (DX)(AX*2), K1, Z4
+	VSUBPD       Z2, Z4, Z2
+	VMOVUPD.Z    (DX)(BX*1), K1, Z4
+	VSUBPD       Z3, Z4, Z3
+	MOVQ         $0x00000000, SI
+	VPBROADCASTQ SI, Z4
+	MOVQ         $0x00000001, SI
+	VPBROADCASTQ SI, Z5
+	MOVQ         $0x00000002, SI
+	VPBROADCASTQ SI, Z6
+	MOVQ         $0x00000003, SI
+	VPBROADCASTQ SI, Z7
+	VPERMPD      Z0, Z4, Z4
+	VXORPD       X8, X8, X8
+	VUCOMISD     X8, X4
+	JHI          f4x1positive0
+	VMOVSD       X4, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f4x1positive0:
-	VSQRTSD      X4, X4, X5
+	VSQRTSD      X4, X4, X8
 	VMOVSD       one<>+0(SB), X4
-	VDIVSD       X5, X4, X4
+	VDIVSD       X8, X4, X4
 	VMOVSD       X4, (CX)
 	VBROADCASTSD X4, Z4
 	VMULPD       Z4, Z0, Z0
 	VMOVUPD      Z0, K1, (DX)
-	VMOVSD       X5, (DX)
-	VBROADCASTSD 8(DX), Z4
+	VMOVSD       X8, (DX)
+	VPERMPD      Z0, Z5, Z4
 	VFNMADD231PD Z0, Z4, Z1
-	VBROADCASTSD 16(DX), Z4
+	VPERMPD      Z0, Z6, Z4
 	VFNMADD231PD Z0, Z4, Z2
-	VBROADCASTSD 24(DX), Z4
+	VPERMPD      Z0, Z7, Z4
 	VFNMADD231PD Z0, Z4, Z3
-	VPERMILPD    $0x01, X1, X0
+	VPERMPD      Z1, Z5, Z0
 	VXORPD       X4, X4, X4
 	VUCOMISD     X4, X0
 	JHI          f4x1positive1
@@ -10309,11 +10314,11 @@ f4x1positive1:
 	VMULPD       Z4, Z1, Z1
 	VMOVUPD      Z1, K1, (DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Z4
+	VPERMPD      Z1, Z6, Z4
 	VFNMADD231PD Z1, Z4, Z2
-	VBROADCASTSD 24(DX)(AX*1), Z4
+	VPERMPD      Z1, Z7, Z4
 	VFNMADD231PD Z1, Z4, Z3
-	VEXTRACTF128 $0x01, Y2, X0
+	VPERMPD      Z2, Z6, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x1positive2
@@ -10332,10 +10337,9 @@ f4x1positive2:
 	VMULPD       Z4, Z2, Z2
 	VMOVUPD      Z2, K1, (DX)(AX*2)
 	VMOVSD       X0, 16(DX)(AX*2)
-	VBROADCASTSD 24(DX)(AX*2), Z4
+	VPERMPD      Z2, Z7, Z4
 	VFNMADD231PD Z2, Z4, Z3
-	VEXTRACTF128 $0x01, Y3, X0
-	VPERMILPD    $0x01, X0, X0
+	VPERMPD      Z3, Z7, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x1positive3
@@ -10384,40 +10388,46 @@ f3x1k:
 	JNZ          f3x1k
 
 f3x1solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPD.Z (DX), K1, Z3
-	VSUBPD    Z0, Z3, Z0
-	VMOVUPD.Z (DX)(AX*1), K1, Z3
-	VSUBPD    Z1, Z3, Z1
-	VMOVUPD.Z (DX)(AX*2), K1, Z3
-	VSUBPD    Z2, Z3, Z2
-	VMOVAPD   X0, X3
-	VXORPD    X4, X4, X4
-	VUCOMISD  X4, X3
-	JHI       f3x1positive0
-	VMOVSD    X3, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPD.Z    (DX), K1, Z3
+	VSUBPD       Z0, Z3, Z0
+	VMOVUPD.Z    (DX)(AX*1), K1, Z3
+	VSUBPD       Z1, Z3, Z1
+	VMOVUPD.Z    (DX)(AX*2), K1, Z3
+	VSUBPD       Z2, Z3, Z2
+	MOVQ         $0x00000000, BX
+	VPBROADCASTQ BX, Z3
+	MOVQ         $0x00000001, BX
+	VPBROADCASTQ BX, Z4
+	MOVQ         $0x00000002, BX
+	VPBROADCASTQ BX, Z5
+	VPERMPD      Z0, Z3, Z3
+	VXORPD       X6, X6, X6
+	VUCOMISD     X6, X3
+	JHI          f3x1positive0
+	VMOVSD       X3, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f3x1positive0:
-	VSQRTSD      X3, X3, X4
+	VSQRTSD      X3, X3, X6
 	VMOVSD       one<>+0(SB), X3
-	VDIVSD       X4, X3, X3
+	VDIVSD       X6, X3, X3
 	VMOVSD       X3, (CX)
 	VBROADCASTSD X3, Z3
 	VMULPD       Z3, Z0, Z0
 	VMOVUPD      Z0, K1, (DX)
-	VMOVSD       X4, (DX)
-	VBROADCASTSD 8(DX), Z3
+	VMOVSD       X6, (DX)
+	VPERMPD      Z0, Z4, Z3
 	VFNMADD231PD Z0, Z3, Z1
-	VBROADCASTSD 16(DX), Z3
+	VPERMPD      Z0, Z5, Z3
 	VFNMADD231PD Z0, Z3, Z2
-	VPERMILPD    $0x01, X1, X0
+	VPERMPD      Z1, Z4, Z0
 	VXORPD       X3, X3, X3
 	VUCOMISD     X3, X0
 	JHI          f3x1positive1
@@ -10436,9 +10446,9 @@ f3x1positive1:
 	VMULPD       Z3, Z1, Z1
 	VMOVUPD      Z1, K1, (DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Z3
+	VPERMPD      Z1, Z5, Z3
 	VFNMADD231PD Z1, Z3, Z2
-	VEXTRACTF128 $0x01, Y2, X0
+	VPERMPD      Z2, Z5, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x1positive2
@@ -10484,36 +10494,40 @@ f2x1k:
 	JNZ          f2x1k
 
 f2x1solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPD.Z (DX), K1, Z2
-	VSUBPD    Z0, Z2, Z0
-	VMOVUPD.Z (DX)(AX*1), K1, Z2
-	VSUBPD    Z1, Z2, Z1
-	VMOVAPD   X0, X2
-	VXORPD    X3, X3, X3
-	VUCOMISD  X3, X2
-	JHI       f2x1positive0
-	VMOVSD    X2, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPD.Z    (DX), K1, Z2
+	VSUBPD       Z0, Z2, Z0
+	VMOVUPD.Z    (DX)(AX*1), K1, Z2
+	VSUBPD       Z1, Z2, Z1
+	MOVQ         $0x00000000, BX
+	VPBROADCASTQ BX, Z2
+	MOVQ         $0x00000001, BX
+	VPBROADCASTQ BX, Z3
+	VPERMPD      Z0, Z2, Z2
+	VXORPD       X4, X4, X4
+	VUCOMISD     X4, X2
+	JHI          f2x1positive0
+	VMOVSD       X2, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f2x1positive0:
-	VSQRTSD      X2, X2, X3
+	VSQRTSD      X2, X2, X4
 	VMOVSD       one<>+0(SB), X2
-	VDIVSD       X3, X2, X2
+	VDIVSD       X4, X2, X2
 	VMOVSD       X2, (CX)
 	VBROADCASTSD X2, Z2
 	VMULPD       Z2, Z0, Z0
 	VMOVUPD      Z0, K1, (DX)
-	VMOVSD       X3, (DX)
-	VBROADCASTSD 8(DX), Z2
+	VMOVSD       X4, (DX)
+	VPERMPD      Z0, Z3, Z2
 	VFNMADD231PD Z0, Z2, Z1
-	VPERMILPD    $0x01, X1, X0
+	VPERMPD      Z1, Z3, Z0
 	VXORPD       X2, X2, X2
 	VUCOMISD     X2, X0
 	JHI          f2x1positive1
@@ -10554,19 +10568,21 @@ f1x1k:
 	JNZ          f1x1k
 
 f1x1solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), AX
-	VMOVUPD.Z (DX), K1, Z1
-	VSUBPD    Z0, Z1, Z0
-	VMOVAPD   X0, X1
-	VXORPD    X2, X2, X2
-	VUCOMISD  X2, X1
-	JHI       f1x1positive0
-	VMOVSD    X1, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), AX
+	VMOVUPD.Z    (DX), K1, Z1
+	VSUBPD       Z0, Z1, Z0
+	MOVQ         $0x00000000, AX
+	VPBROADCASTQ AX, Z1
+	VPERMPD      Z0, Z1, Z1
+	VXORPD       X2, X2, X2
+	VUCOMISD     X2, X1
+	JHI          f1x1positive0
+	VMOVSD       X1, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
@@ -10627,57 +10643,65 @@ f4x2k:
 	JNZ          f4x2k
 
 f4x2solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPS   (DX), Z8
-	VSUBPD    Z0, Z8, Z0
-	VMOVUPD.Z 64(DX), K1, Z8
-	VSUBPD    Z1, Z8, Z1
-	VMOVUPS   (DX)(AX*1), Z8
-	VSUBPD    Z2, Z8, Z2
-	VMOVUPD.Z 64(DX)(AX*1), K1, Z8
-	VSUBPD    Z3, Z8, Z3
-	VMOVUPS   (DX)(AX*2), Z8
-	VSUBPD    Z4, Z8, Z4
-	VMOVUPD.Z 64(DX)(AX*2), K1, Z8
-	VSUBPD    Z5, Z8, Z5
-	VMOVUPS   (DX)(BX*1), Z8
-	VSUBPD    Z6, Z8, Z6
-	VMOVUPD.Z 64(DX)(BX*1), K1, Z8
-	VSUBPD    Z7, Z8, Z7
-	VMOVAPD   X0, X8
-	VXORPD    X9, X9, X9
-	VUCOMISD  X9, X8
-	JHI       f4x2positive0
-	VMOVSD    X8, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPS      (DX), Z8
+	VSUBPD       Z0, Z8, Z0
+	VMOVUPD.Z    64(DX), K1, Z8
+	VSUBPD       Z1, Z8, Z1
+	VMOVUPS      (DX)(AX*1), Z8
+	VSUBPD       Z2, Z8, Z2
+	VMOVUPD.Z    64(DX)(AX*1), K1, Z8
+	VSUBPD       Z3, Z8, Z3
+	VMOVUPS      (DX)(AX*2), Z8
+	VSUBPD       Z4, Z8, Z4
+	VMOVUPD.Z    64(DX)(AX*2), K1, Z8
+	VSUBPD       Z5, Z8, Z5
+	VMOVUPS      (DX)(BX*1), Z8
+	VSUBPD       Z6, Z8, Z6
+	VMOVUPD.Z    64(DX)(BX*1), K1, Z8
+	VSUBPD       Z7, Z8, Z7
+	MOVQ         $0x00000000, SI
+	VPBROADCASTQ SI, Z8
+	MOVQ         $0x00000001, SI
+	VPBROADCASTQ SI, Z9
+	MOVQ         $0x00000002, SI
+	VPBROADCASTQ SI, Z10
+	MOVQ         $0x00000003, SI
+	VPBROADCASTQ SI, Z11
+	VPERMPD      Z0, Z8, Z8
+	VXORPD       X12, X12, X12
+	VUCOMISD     X12, X8
+	JHI          f4x2positive0
+	VMOVSD       X8, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f4x2positive0:
-	VSQRTSD      X8, X8, X9
+	VSQRTSD      X8, X8, X12
 	VMOVSD       one<>+0(SB), X8
-	VDIVSD       X9, X8, X8
+	VDIVSD       X12, X8, X8
 	VMOVSD       X8, (CX)
 	VBROADCASTSD X8, Z8
 	VMULPD       Z8, Z0, Z0
 	VMOVUPS      Z0, (DX)
 	VMULPD       Z8, Z1, Z1
 	VMOVUPD      Z1, K1, 64(DX)
-	VMOVSD       X9, (DX)
-	VBROADCASTSD 8(DX), Z8
+	VMOVSD       X12, (DX)
+	VPERMPD      Z0, Z9, Z8
 	VFNMADD231PD Z0, Z8, Z2
 	VFNMADD231PD Z1, Z8, Z3
-	VBROADCASTSD 16(DX), Z8
+	VPERMPD      Z0, Z10, Z8
 	VFNMADD231PD Z0, Z8, Z4
 	VFNMADD231PD Z1, Z8, Z5
-	VBROADCASTSD 24(DX), Z8
+	VPERMPD      Z0, Z11, Z8
 	VFNMADD231PD Z0, Z8, Z6
 	VFNMADD231PD Z1, Z8, Z7
-	VPERMILPD    $0x01, X2, X0
+	VPERMPD      Z2, Z9, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x2positive1
@@ -10698,13 +10722,13 @@ f4x2positive1:
 	VMULPD       Z8, Z3, Z3
 	VMOVUPD      Z3, K1, 64(DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Z8
+	VPERMPD      Z2, Z10, Z8
 	VFNMADD231PD Z2, Z8, Z4
 	VFNMADD231PD Z3, Z8, Z5
-	VBROADCASTSD 24(DX)(AX*1), Z8
+	VPERMPD      Z2, Z11, Z8
 	VFNMADD231PD Z2, Z8, Z6
 	VFNMADD231PD Z3, Z8, Z7
-	VEXTRACTF128 $0x01, Y4, X0
+	VPERMPD      Z4, Z10, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x2positive2
@@ -10725,11 +10749,10 @@ f4x2positive2:
 	VMULPD       Z8, Z5, Z5
 	VMOVUPD      Z5, K1, 64(DX)(AX*2)
 	VMOVSD       X0, 16(DX)(AX*2)
-	VBROADCASTSD 24(DX)(AX*2), Z8
+	VPERMPD      Z4, Z11, Z8
 	VFNMADD231PD Z4, Z8, Z6
 	VFNMADD231PD Z5, Z8, Z7
-	VEXTRACTF128 $0x01, Y6, X0
-	VPERMILPD    $0x01, X0, X0
+	VPERMPD      Z6, Z11, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x2positive3
@@ -10787,50 +10810,56 @@ f3x2k:
 	JNZ          f3x2k
 
 f3x2solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPS   (DX), Z6
-	VSUBPD    Z0, Z6, Z0
-	VMOVUPD.Z 64(DX), K1, Z6
-	VSUBPD    Z1, Z6, Z1
-	VMOVUPS   (DX)(AX*1), Z6
-	VSUBPD    Z2, Z6, Z2
-	VMOVUPD.Z 64(DX)(AX*1), K1, Z6
-	VSUBPD    Z3, Z6, Z3
-	VMOVUPS   (DX)(AX*2), Z6
-	VSUBPD    Z4, Z6, Z4
-	VMOVUPD.Z 64(DX)(AX*2), K1, Z6
-	VSUBPD    Z5, Z6, Z5
-	VMOVAPD   X0, X6
-	VXORPD    X7, X7, X7
-	VUCOMISD  X7, X6
-	JHI       f3x2positive0
-	VMOVSD    X6, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPS      (DX), Z6
+	VSUBPD       Z0, Z6, Z0
+	VMOVUPD.Z    64(DX), K1, Z6
+	VSUBPD       Z1, Z6, Z1
+	VMOVUPS      (DX)(AX*1), Z6
+	VSUBPD       Z2, Z6, Z2
+	VMOVUPD.Z    64(DX)(AX*1), K1, Z6
+	VSUBPD       Z3, Z6, Z3
+	VMOVUPS      (DX)(AX*2), Z6
+	VSUBPD       Z4, Z6, Z4
+	VMOVUPD.Z    64(DX)(AX*2), K1, Z6
+	VSUBPD       Z5, Z6, Z5
+	MOVQ         $0x00000000, BX
+	VPBROADCASTQ BX, Z6
+	MOVQ         $0x00000001, BX
+	VPBROADCASTQ BX, Z7
+	MOVQ         $0x00000002, BX
+	VPBROADCASTQ BX, Z8
+	VPERMPD      Z0, Z6, Z6
+	VXORPD       X9, X9, X9
+	VUCOMISD     X9, X6
+	JHI          f3x2positive0
+	VMOVSD       X6, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f3x2positive0:
-	VSQRTSD      X6, X6, X7
+	VSQRTSD      X6, X6, X9
 	VMOVSD       one<>+0(SB), X6
-	VDIVSD       X7, X6, X6
+	VDIVSD       X9, X6, X6
 	VMOVSD       X6, (CX)
 	VBROADCASTSD X6, Z6
 	VMULPD       Z6, Z0, Z0
 	VMOVUPS      Z0, (DX)
 	VMULPD       Z6, Z1, Z1
 	VMOVUPD      Z1, K1, 64(DX)
-	VMOVSD       X7, (DX)
-	VBROADCASTSD 8(DX), Z6
+	VMOVSD       X9, (DX)
+	VPERMPD      Z0, Z7, Z6
 	VFNMADD231PD Z0, Z6, Z2
 	VFNMADD231PD Z1, Z6, Z3
-	VBROADCASTSD 16(DX), Z6
+	VPERMPD      Z0, Z8, Z6
 	VFNMADD231PD Z0, Z6, Z4
 	VFNMADD231PD Z1, Z6, Z5
-	VPERMILPD    $0x01, X2, X0
+	VPERMPD      Z2, Z7, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x2positive1
@@ -10851,10 +10880,10 @@ f3x2positive1:
 	VMULPD       Z6, Z3, Z3
 	VMOVUPD      Z3, K1, 64(DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Z6
+	VPERMPD      Z2, Z8, Z6
 	VFNMADD231PD Z2, Z6, Z4
 	VFNMADD231PD Z3, Z6, Z5
-	VEXTRACTF128 $0x01, Y4, X0
+	VPERMPD      Z4, Z8, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x2positive2
@@ -10907,43 +10936,47 @@ f2x2k:
 	JNZ          f2x2k
 
 f2x2solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPS   (DX), Z4
-	VSUBPD    Z0, Z4, Z0
-	VMOVUPD.Z 64(DX), K1, Z4
-	VSUBPD    Z1, Z4, Z1
-	VMOVUPS   (DX)(AX*1), Z4
-	VSUBPD    Z2, Z4, Z2
-	VMOVUPD.Z 64(DX)(AX*1), K1, Z4
-	VSUBPD    Z3, Z4, Z3
-	VMOVAPD   X0, X4
-	VXORPD    X5, X5, X5
-	VUCOMISD  X5, X4
-	JHI       f2x2positive0
-	VMOVSD    X4, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPS      (DX), Z4
+	VSUBPD       Z0, Z4, Z0
+	VMOVUPD.Z    64(DX), K1, Z4
+	VSUBPD       Z1, Z4, Z1
+	VMOVUPS      (DX)(AX*1), Z4
+	VSUBPD       Z2, Z4, Z2
+	VMOVUPD.Z    64(DX)(AX*1), K1, Z4
+	VSUBPD       Z3, Z4, Z3
+	MOVQ         $0x00000000, BX
+	VPBROADCASTQ BX, Z4
+	MOVQ         $0x00000001, BX
+	VPBROADCASTQ BX, Z5
+	VPERMPD      Z0, Z4, Z4
+	VXORPD       X6, X6, X6
+	VUCOMISD     X6, X4
+	JHI          f2x2positive0
+	VMOVSD       X4, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f2x2positive0:
-	VSQRTSD      X4, X4, X5
+	VSQRTSD      X4, X4, X6
 	VMOVSD       one<>+0(SB), X4
-	VDIVSD       X5, X4, X4
+	VDIVSD       X6, X4, X4
 	VMOVSD       X4, (CX)
 	VBROADCASTSD X4, Z4
 	VMULPD       Z4, Z0, Z0
 	VMOVUPS      Z0, (DX)
 	VMULPD       Z4, Z1, Z1
 	VMOVUPD      Z1, K1, 64(DX)
-	VMOVSD       X5, (DX)
-	VBROADCASTSD 8(DX), Z4
+	VMOVSD       X6, (DX)
+	VPERMPD      Z0, Z5, Z4
 	VFNMADD231PD Z0, Z4, Z2
 	VFNMADD231PD Z1, Z4, Z3
-	VPERMILPD    $0x01, X2, X0
+	VPERMPD      Z2, Z5, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f2x2positive1
@@ -10989,21 +11022,23 @@ f1x2k:
 	JNZ          f1x2k
 
 f1x2solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), AX
-	VMOVUPS   (DX), Z2
-	VSUBPD    Z0, Z2, Z0
-	VMOVUPD.Z 64(DX), K1, Z2
-	VSUBPD    Z1, Z2, Z1
-	VMOVAPD   X0, X2
-	VXORPD    X3, X3, X3
-	VUCOMISD  X3, X2
-	JHI       f1x2positive0
-	VMOVSD    X2, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), AX
+	VMOVUPS      (DX), Z2
+	VSUBPD       Z0, Z2, Z0
+	VMOVUPD.Z    64(DX), K1, Z2
+	VSUBPD       Z1, Z2, Z1
+	MOVQ         $0x00000000, AX
+	VPBROADCASTQ AX, Z2
+	VPERMPD      Z0, Z2, Z2
+	VXORPD       X3, X3, X3
+	VUCOMISD     X3, X2
+	JHI          f1x2positive0
+	VMOVSD       X2, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
@@ -11073,48 +11108,56 @@ f4x3k:
 	JNZ          f4x3k
 
 f4x3solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPS   (DX), Z12
-	VSUBPD    Z0, Z12, Z0
-	VMOVUPS   64(DX), Z12
-	VSUBPD    Z1, Z12, Z1
-	VMOVUPD.Z 128(DX), K1, Z12
-	VSUBPD    Z2, Z12, Z2
-	VMOVUPS   (DX)(AX*1), Z12
-	VSUBPD    Z3, Z12, Z3
-	VMOVUPS   64(DX)(AX*1), Z12
-	VSUBPD    Z4, Z12, Z4
-	VMOVUPD.Z 128(DX)(AX*1), K1, Z12
-	VSUBPD    Z5, Z12, Z5
-	VMOVUPS   (DX)(AX*2), Z12
-	VSUBPD    Z6, Z12, Z6
-	VMOVUPS   64(DX)(AX*2), Z12
-	VSUBPD    Z7, Z12, Z7
-	VMOVUPD.Z 128(DX)(AX*2), K1, Z12
-	VSUBPD    Z8, Z12, Z8
-	VMOVUPS   (DX)(BX*1), Z12
-	VSUBPD    Z9, Z12, Z9
-	VMOVUPS   64(DX)(BX*1), Z12
-	VSUBPD    Z10, Z12, Z10
-	VMOVUPD.Z 128(DX)(BX*1), K1, Z12
-	VSUBPD    Z11, Z12, Z11
-	VMOVAPD   X0, X12
-	VXORPD    X13, X13, X13
-	VUCOMISD  X13, X12
-	JHI       f4x3positive0
-	VMOVSD    X12, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPS      (DX), Z12
+	VSUBPD       Z0, Z12, Z0
+	VMOVUPS      64(DX), Z12
+	VSUBPD       Z1, Z12, Z1
+	VMOVUPD.Z    128(DX), K1, Z12
+	VSUBPD       Z2, Z12, Z2
+	VMOVUPS      (DX)(AX*1), Z12
+	VSUBPD       Z3, Z12, Z3
+	VMOVUPS      64(DX)(AX*1), Z12
+	VSUBPD       Z4, Z12, Z4
+	VMOVUPD.Z    128(DX)(AX*1), K1, Z12
+	VSUBPD       Z5, Z12, Z5
+	VMOVUPS      (DX)(AX*2), Z12
+	VSUBPD       Z6, Z12, Z6
+	VMOVUPS      64(DX)(AX*2), Z12
+	VSUBPD       Z7, Z12, Z7
+	VMOVUPD.Z    128(DX)(AX*2), K1, Z12
+	VSUBPD       Z8, Z12, Z8
+	VMOVUPS      (DX)(BX*1), Z12
+	VSUBPD       Z9, Z12, Z9
+	VMOVUPS      64(DX)(BX*1), Z12
+	VSUBPD       Z10, Z12, Z10
+	VMOVUPD.Z    128(DX)(BX*1), K1, Z12
+	VSUBPD       Z11, Z12, Z11
+	MOVQ         $0x00000000, SI
+	VPBROADCASTQ SI, Z12
+	MOVQ         $0x00000001, SI
+	VPBROADCASTQ SI, Z13
+	MOVQ         $0x00000002, SI
+	VPBROADCASTQ SI, Z14
+	MOVQ         $0x00000003, SI
+	VPBROADCASTQ SI, Z15
+	VPERMPD      Z0, Z12, Z12
+	VXORPD       X16, X16, X16
+	VUCOMISD     X16, X12
+	JHI          f4x3positive0
+	VMOVSD       X12, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f4x3positive0:
-	VSQRTSD      X12, X12, X13
+	VSQRTSD      X12, X12, X16
 	VMOVSD       one<>+0(SB), X12
-	VDIVSD       X13, X12, X12
+	VDIVSD       X16, X12, X12
 	VMOVSD       X12, (CX)
 	VBROADCASTSD X12, Z12
 	VMULPD       Z12, Z0, Z0
@@ -11123,20 +11166,20 @@ f4x3positive0:
 	VMOVUPS      Z1, 64(DX)
 	VMULPD       Z12, Z2, Z2
 	VMOVUPD      Z2, K1, 128(DX)
-	VMOVSD       X13, (DX)
-	VBROADCASTSD 8(DX), Z12
+	VMOVSD       X16, (DX)
+	VPERMPD      Z0, Z13, Z12
 	VFNMADD231PD Z0, Z12, Z3
 	VFNMADD231PD Z1, Z12, Z4
 	VFNMADD231PD Z2, Z12, Z5
-	VBROADCASTSD 16(DX), Z12
+	VPERMPD      Z0, Z14, Z12
 	VFNMADD231PD Z0, Z12, Z6
 	VFNMADD231PD Z1, Z12, Z7
 	VFNMADD231PD Z2, Z12, Z8
-	VBROADCASTSD 24(DX), Z12
+	VPERMPD      Z0, Z15, Z12
 	VFNMADD231PD Z0, Z12, Z9
 	VFNMADD231PD Z1, Z12, Z10
 	VFNMADD231PD Z2, Z12, Z11
-	VPERMILPD    $0x01, X3, X0
+	VPERMPD      Z3, Z13, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x3positive1
@@ -11159,15 +11202,15 @@ f4x3positive1:
 	VMULPD       Z12, Z5, Z5
 	VMOVUPD      Z5, K1, 128(DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Z12
+	VPERMPD      Z3, Z14, Z12
 	VFNMADD231PD Z3, Z12, Z6
 	VFNMADD231PD Z4, Z12, Z7
 	VFNMADD231PD Z5, Z12, Z8
-	VBROADCASTSD 24(DX)(AX*1), Z12
+	VPERMPD      Z3, Z15, Z12
 	VFNMADD231PD Z3, Z12, Z9
 	VFNMADD231PD Z4, Z12, Z10
 	VFNMADD231PD Z5, Z12, Z11
-	VEXTRACTF128 $0x01, Y6, X0
+	VPERMPD      Z6, Z14, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x3positive2
@@ -11190,12 +11233,11 @@ f4x3positive2:
 	VMULPD       Z12, Z8, Z8
 	VMOVUPD      Z8, K1, 128(DX)(AX*2)
 	VMOVSD       X0, 16(DX)(AX*2)
-	VBROADCASTSD 24(DX)(AX*2), Z12
+	VPERMPD      Z6, Z15, Z12
 	VFNMADD231PD Z6, Z12, Z9
 	VFNMADD231PD Z7, Z12, Z10
 	VFNMADD231PD Z8, Z12, Z11
-	VEXTRACTF128 $0x01, Y9, X0
-	VPERMILPD    $0x01, X0, X0
+	VPERMPD      Z9, Z15, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f4x3positive3
@@ -11262,42 +11304,48 @@ f3x3k:
 	JNZ          f3x3k
 
 f3x3solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPS   (DX), Z9
-	VSUBPD    Z0, Z9, Z0
-	VMOVUPS   64(DX), Z9
-	VSUBPD    Z1, Z9, Z1
-	VMOVUPD.Z 128(DX), K1, Z9
-	VSUBPD    Z2, Z9, Z2
-	VMOVUPS   (DX)(AX*1), Z9
-	VSUBPD    Z3, Z9, Z3
-	VMOVUPS   64(DX)(AX*1), Z9
-	VSUBPD    Z4, Z9, Z4
-	VMOVUPD.Z 128(DX)(AX*1), K1, Z9
-	VSUBPD    Z5, Z9, Z5
-	VMOVUPS   (DX)(AX*2), Z9
-	VSUBPD    Z6, Z9, Z6
-	VMOVUPS   64(DX)(AX*2), Z9
-	VSUBPD    Z7, Z9, Z7
-	VMOVUPD.Z 128(DX)(AX*2), K1, Z9
-	VSUBPD    Z8, Z9, Z8
-	VMOVAPD   X0, X9
-	VXORPD    X10, X10, X10
-	VUCOMISD  X10, X9
-	JHI       f3x3positive0
-	VMOVSD    X9, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPS      (DX), Z9
+	VSUBPD       Z0, Z9, Z0
+	VMOVUPS      64(DX), Z9
+	VSUBPD       Z1, Z9, Z1
+	VMOVUPD.Z    128(DX), K1, Z9
+	VSUBPD       Z2, Z9, Z2
+	VMOVUPS      (DX)(AX*1), Z9
+	VSUBPD       Z3, Z9, Z3
+	VMOVUPS      64(DX)(AX*1), Z9
+	VSUBPD       Z4, Z9, Z4
+	VMOVUPD.Z    128(DX)(AX*1), K1, Z9
+	VSUBPD       Z5, Z9, Z5
+	VMOVUPS      (DX)(AX*2), Z9
+	VSUBPD       Z6, Z9, Z6
+	VMOVUPS      64(DX)(AX*2), Z9
+	VSUBPD       Z7, Z9, Z7
+	VMOVUPD.Z    128(DX)(AX*2), K1, Z9
+	VSUBPD       Z8, Z9, Z8
+	MOVQ         $0x00000000, BX
+	VPBROADCASTQ BX, Z9
+	MOVQ         $0x00000001, BX
+	VPBROADCASTQ BX, Z10
+	MOVQ         $0x00000002, BX
+	VPBROADCASTQ BX, Z11
+	VPERMPD      Z0, Z9, Z9
+	VXORPD       X12, X12, X12
+	VUCOMISD     X12, X9
+	JHI          f3x3positive0
+	VMOVSD       X9, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f3x3positive0:
-	VSQRTSD      X9, X9, X10
+	VSQRTSD      X9, X9, X12
 	VMOVSD       one<>+0(SB), X9
-	VDIVSD       X10, X9, X9
+	VDIVSD       X12, X9, X9
 	VMOVSD       X9, (CX)
 	VBROADCASTSD X9, Z9
 	VMULPD       Z9, Z0, Z0
@@ -11306,16 +11354,16 @@ f3x3positive0:
 	VMOVUPS      Z1, 64(DX)
 	VMULPD       Z9, Z2, Z2
 	VMOVUPD      Z2, K1, 128(DX)
-	VMOVSD       X10, (DX)
-	VBROADCASTSD 8(DX), Z9
+	VMOVSD       X12, (DX)
+	VPERMPD      Z0, Z10, Z9
 	VFNMADD231PD Z0, Z9, Z3
 	VFNMADD231PD Z1, Z9, Z4
 	VFNMADD231PD Z2, Z9, Z5
-	VBROADCASTSD 16(DX), Z9
+	VPERMPD      Z0, Z11, Z9
 	VFNMADD231PD Z0, Z9, Z6
 	VFNMADD231PD Z1, Z9, Z7
 	VFNMADD231PD Z2, Z9, Z8
-	VPERMILPD    $0x01, X3, X0
+	VPERMPD      Z3, Z10, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x3positive1
@@ -11338,11 +11386,11 @@ f3x3positive1:
 	VMULPD       Z9, Z5, Z5
 	VMOVUPD      Z5, K1, 128(DX)(AX*1)
 	VMOVSD       X0, 8(DX)(AX*1)
-	VBROADCASTSD 16(DX)(AX*1), Z9
+	VPERMPD      Z3, Z11, Z9
 	VFNMADD231PD Z3, Z9, Z6
 	VFNMADD231PD Z4, Z9, Z7
 	VFNMADD231PD Z5, Z9, Z8
-	VEXTRACTF128 $0x01, Y6, X0
+	VPERMPD      Z6, Z11, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f3x3positive2
@@ -11402,36 +11450,40 @@ f2x3k:
 	JNZ          f2x3k
 
 f2x3solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), BX
-	VMOVUPS   (DX), Z6
-	VSUBPD    Z0, Z6, Z0
-	VMOVUPS   64(DX), Z6
-	VSUBPD    Z1, Z6, Z1
-	VMOVUPD.Z 128(DX), K1, Z6
-	VSUBPD    Z2, Z6, Z2
-	VMOVUPS   (DX)(AX*1), Z6
-	VSUBPD    Z3, Z6, Z3
-	VMOVUPS   64(DX)(AX*1), Z6
-	VSUBPD    Z4, Z6, Z4
-	VMOVUPD.Z 128(DX)(AX*1), K1, Z6
-	VSUBPD    Z5, Z6, Z5
-	VMOVAPD   X0, X6
-	VXORPD    X7, X7, X7
-	VUCOMISD  X7, X6
-	JHI       f2x3positive0
-	VMOVSD    X6, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), BX
+	VMOVUPS      (DX), Z6
+	VSUBPD       Z0, Z6, Z0
+	VMOVUPS      64(DX), Z6
+	VSUBPD       Z1, Z6, Z1
+	VMOVUPD.Z    128(DX), K1, Z6
+	VSUBPD       Z2, Z6, Z2
+	VMOVUPS      (DX)(AX*1), Z6
+	VSUBPD       Z3, Z6, Z3
+	VMOVUPS      64(DX)(AX*1), Z6
+	VSUBPD       Z4, Z6, Z4
+	VMOVUPD.Z    128(DX)(AX*1), K1, Z6
+	VSUBPD       Z5, Z6, Z5
+	MOVQ         $0x00000000, BX
+	VPBROADCASTQ BX, Z6
+	MOVQ         $0x00000001, BX
+	VPBROADCASTQ BX, Z7
+	VPERMPD      Z0, Z6, Z6
+	VXORPD       X8, X8, X8
+	VUCOMISD     X8, X6
+	JHI          f2x3positive0
+	VMOVSD       X6, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 
 f2x3positive0:
-	VSQRTSD      X6, X6, X7
+	VSQRTSD      X6, X6, X8
 	VMOVSD       one<>+0(SB), X6
-	VDIVSD       X7, X6, X6
+	VDIVSD       X8, X6, X6
 	VMOVSD       X6, (CX)
 	VBROADCASTSD X6, Z6
 	VMULPD       Z6, Z0, Z0
@@ -11440,12 +11492,12 @@ f2x3positive0:
 	VMOVUPS      Z1, 64(DX)
 	VMULPD       Z6, Z2, Z2
 	VMOVUPD      Z2, K1, 128(DX)
-	VMOVSD       X7, (DX)
-	VBROADCASTSD 8(DX), Z6
+	VMOVSD       X8, (DX)
+	VPERMPD      Z0, Z7, Z6
 	VFNMADD231PD Z0, Z6, Z3
 	VFNMADD231PD Z1, Z6, Z4
 	VFNMADD231PD Z2, Z6, Z5
-	VPERMILPD    $0x01, X3, X0
+	VPERMPD      Z3, Z7, Z0
 	VXORPD       X1, X1, X1
 	VUCOMISD     X1, X0
 	JHI          f2x3positive1
@@ -11496,23 +11548,25 @@ f1x3k:
 	JNZ          f1x3k
 
 f1x3solve:
-	MOVQ      dinv+40(FP), CX
-	MOVQ      r+0(FP), BX
-	LEAQ      (CX)(BX*8), CX
-	LEAQ      (AX)(AX*2), AX
-	VMOVUPS   (DX), Z3
-	VSUBPD    Z0, Z3, Z0
-	VMOVUPS   64(DX), Z3
-	VSUBPD    Z1, Z3, Z1
-	VMOVUPD.Z 128(DX), K1, Z3
-	VSUBPD    Z2, Z3, Z2
-	VMOVAPD   X0, X3
-	VXORPD    X4, X4, X4
-	VUCOMISD  X4, X3
-	JHI       f1x3positive0
-	VMOVSD    X3, (DX)
-	MOVQ      $0x00000000, AX
-	MOVQ      AX, ret+48(FP)
+	MOVQ         dinv+40(FP), CX
+	MOVQ         r+0(FP), BX
+	LEAQ         (CX)(BX*8), CX
+	LEAQ         (AX)(AX*2), AX
+	VMOVUPS      (DX), Z3
+	VSUBPD       Z0, Z3, Z0
+	VMOVUPS      64(DX), Z3
+	VSUBPD       Z1, Z3, Z1
+	VMOVUPD.Z    128(DX), K1, Z3
+	VSUBPD       Z2, Z3, Z2
+	MOVQ         $0x00000000, AX
+	VPBROADCASTQ AX, Z3
+	VPERMPD      Z0, Z3, Z3
+	VXORPD       X4, X4, X4
+	VUCOMISD     X4, X3
+	JHI          f1x3positive0
+	VMOVSD       X3, (DX)
+	MOVQ         $0x00000000, AX
+	MOVQ         AX, ret+48(FP)
 	VZEROUPPER
 	RET
 

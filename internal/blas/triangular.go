@@ -8,7 +8,7 @@ import (
 // blockT is the order of the triangular blocks solved by the leaf kernels, a
 // multiple of 4; between blocks the work is matrix products. Like blockK it
 // decides how results round.
-const blockT = 96
+const blockT = 72
 
 // Syrk computes C = alpha*A*Aᵀ + beta*C (or alpha*Aᵀ*A + beta*C with trans) in
 // the lower or the upper triangle of the n x n matrix C; the other triangle is
@@ -41,40 +41,40 @@ func Syrk[T Float](uplo gblas.Uplo, trans bool, n, k int, alpha T, a []T, lda in
 	syrk(p, uplo == gblas.Lower, n, k, alpha, operand(trans, a, lda), beta, view[T]{c, 0, ldc, 1})
 }
 
-// syrk is Syrk for the n x k view a, in strips of rows: the part of a strip
-// that lies clear of the diagonal is a product in place, the square on the
-// diagonal a product in scratch.
+// syrk is Syrk for the n x k view a: halves on the diagonal in turn, and the
+// rectangle between them by a product. Small squares go through scratch.
 func syrk[T Float](p Path, lower bool, n, k int, alpha T, a view[T], beta T, c view[T]) {
-	const strip = 48
+	const leaf = 48
 	at := view[T]{a.data, a.off, a.cs, a.rs}
-	buf := getBuffer[T](strip * strip)
+	if n > leaf {
+		h := (n/2 + 23) / 24 * 24
+		syrk(p, lower, h, k, alpha, a, beta, c)
+		syrk(p, lower, n-h, k, alpha, a.at(h, 0), beta, c.at(h, h))
+		if lower {
+			gemm(p, n-h, h, k, alpha, a.at(h, 0), at, beta, c.at(h, 0))
+		} else {
+			gemm(p, h, n-h, k, alpha, a, at.at(0, h), beta, c.at(0, h))
+		}
+		return
+	}
+	buf := getBuffer[T](n * n)
 	defer putBuffer(buf)
-	d := view[T]{*buf, 0, strip, 1}
-	for i := 0; i < n; i += strip {
-		h := min(strip, n-i)
-		for r := range h {
-			row := c.data[c.off+(i+r)*c.rs+i:]
-			if lower {
-				copy(d.data[r*strip:], row[:r+1])
-			} else {
-				copy(d.data[r*strip+r:], row[r:h])
-			}
+	d := view[T]{*buf, 0, n, 1}
+	// columns returns those of row r that belong to the triangle.
+	columns := func(r int) (from, to int) {
+		if lower {
+			return 0, r + 1
 		}
-		gemm(p, h, h, k, alpha, a.at(i, 0), at.at(0, i), beta, d)
-		for r := range h {
-			row := c.data[c.off+(i+r)*c.rs+i:]
-			if lower {
-				copy(row[:r+1], d.data[r*strip:])
-			} else {
-				copy(row[r:h], d.data[r*strip+r:])
-			}
-		}
-		switch {
-		case lower && i > 0:
-			gemm(p, h, i, k, alpha, a.at(i, 0), at, beta, c.at(i, 0))
-		case !lower && i+h < n:
-			gemm(p, h, n-i-h, k, alpha, a.at(i, 0), at.at(0, i+h), beta, c.at(i, i+h))
-		}
+		return r, n
+	}
+	for r := range n {
+		from, to := columns(r)
+		copy(d.data[r*n+from:r*n+to], c.data[c.off+r*c.rs+from:])
+	}
+	gemm(p, n, n, k, alpha, a, at, beta, d)
+	for r := range n {
+		from, to := columns(r)
+		copy(c.data[c.off+r*c.rs+from:c.off+r*c.rs+to], d.data[r*n+from:])
 	}
 }
 

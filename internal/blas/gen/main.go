@@ -584,6 +584,32 @@ func (t target) factor(one Mem) {
 	}
 }
 
+// lanes broadcasts one of the first few lanes of a vector of float64 from
+// register to register: a load of what was just stored through a mask would
+// wait for the store.
+type lanes struct{ index []reg.VecVirtual } // AVX-512: the lane, in every lane
+
+func (t target) newLanes(n int) lanes {
+	if !t.wide {
+		return lanes{}
+	}
+	index := t.vectors(n)
+	for i, v := range index {
+		lane := GP64()
+		MOVQ(U32(i), lane)
+		VPBROADCASTQ(lane, v)
+	}
+	return lanes{index}
+}
+
+func (l lanes) broadcast(v Op, lane int, to Op) {
+	if l.index != nil {
+		VPERMPD(v, l.index[lane], to)
+	} else {
+		VPERMPD(U8(lane*0x55), v, to)
+	}
+}
+
 func (t target) factorTile(u reg.Register, rows, nv int, last *mask, one Mem) {
 	name := func(part string) string { return fmt.Sprintf("f%dx%d%s", rows, nv, part) }
 	acc := t.accumulators(rows, nv)
@@ -620,19 +646,11 @@ func (t target) factorTile(u reg.Register, rows, nv int, last *mask, one Mem) {
 			t.subFrom(spare, acc[i][j])
 		}
 	}
+	lane := t.newLanes(rows)
 	for i := range rows {
-		pivot, zero := XMM(), XMM()
-		switch i {
-		case 0:
-			VMOVAPD(acc[i][0].AsX(), pivot)
-		case 1:
-			VPERMILPD(U8(1), acc[i][0].AsX(), pivot)
-		case 2:
-			VEXTRACTF128(U8(1), acc[i][0].AsY(), pivot)
-		case 3:
-			VEXTRACTF128(U8(1), acc[i][0].AsY(), pivot)
-			VPERMILPD(U8(1), pivot, pivot)
-		}
+		first, zero := t.vector(), XMM()
+		lane.broadcast(acc[i][0], i, first)
+		pivot := first.AsX()
 		VXORPD(zero, zero, zero)
 		VUCOMISD(zero, pivot)
 		JHI(LabelRef(name(fmt.Sprintf("positive%d", i))))
@@ -655,7 +673,7 @@ func (t target) factorTile(u reg.Register, rows, nv int, last *mask, one Mem) {
 		}
 		VMOVSD(root, all.row(i).Offset(8*i))
 		for q := i + 1; q < rows; q++ {
-			t.broadcast(all.row(i).Offset(8*q), spare)
+			lane.broadcast(acc[i][0], q, spare)
 			for j := range nv {
 				t.fnma(acc[i][j], spare, acc[q][j])
 			}
