@@ -58,9 +58,7 @@ def openblas(operation: str, n: int) -> Callable[[], object]:
     if operation.startswith("dgemm"):
         c = matrix()
         flags = {"dgemm": (0, 0), "dgemm-nt": (0, 1), "dgemm-tn": (1, 0)}[operation]
-        return lambda: blas.dgemm(
-            1.0, a, b, 0.0, c, trans_a=flags[0], trans_b=flags[1], overwrite_c=1
-        )
+        return lambda: blas.dgemm(1.0, a, b, 0.0, c, trans_a=flags[0], trans_b=flags[1], overwrite_c=1)
     if operation == "sgemm":
         x, y, z = (matrix(np.float32) for _ in range(3))
         return lambda: blas.sgemm(1.0, x, y, 0.0, z, overwrite_c=1)
@@ -129,9 +127,7 @@ class Server:
             cwd=ROOT,
             check=True,
         )
-        self.process = subprocess.Popen(
-            [str(binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen([str(binary)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def _pipe(self, pipe: IO[str] | None) -> IO[str]:
         if pipe is None:
@@ -177,9 +173,7 @@ def names(allowed: list[str]) -> Callable[[str], list[str]]:
         chosen = text.split(",")
         for name in chosen:
             if name not in allowed:
-                raise argparse.ArgumentTypeError(
-                    f"{name!r} is none of {', '.join(allowed)}"
-                )
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(allowed)}")
         return chosen
 
     return parse
@@ -187,17 +181,13 @@ def names(allowed: list[str]) -> Callable[[str], list[str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--ops", type=names(list(OPERATIONS)), default=list(OPERATIONS)
-    )
+    parser.add_argument("--ops", type=names(list(OPERATIONS)), default=list(OPERATIONS))
     parser.add_argument(
         "--sizes",
         type=lambda s: [int(x) for x in s.split(",")],
         default=[64, 256, 1024],
     )
-    parser.add_argument(
-        "--paths", type=names(PATHS), default=["gonum", "avx2", "avx512"]
-    )
+    parser.add_argument("--paths", type=names(PATHS), default=["gonum", "avx2", "avx512"])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
 
@@ -216,9 +206,7 @@ def main() -> int:
                     for path in options.paths:
                         least[path] = min(least[path], server.best(operation, path, n))
                     least["openblas"] = min(least["openblas"], best(call))
-                rate = {
-                    k: OPERATIONS[operation] * n**3 / v / 1e9 for k, v in least.items()
-                }
+                rate = {k: OPERATIONS[operation] * n**3 / v / 1e9 for k, v in least.items()}
                 ours = rate[options.paths[-1]]
                 cells = [operation, str(n)] + [f"{r:.1f}" for r in rate.values()]
                 for other in ("gonum", "openblas"):

@@ -133,9 +133,7 @@ def time_ours(binary: Path, store: Path, method: str, hours: float, seeds: int) 
     command = [str(binary), "--data", str(store), "--methods", OURS[method], "--budget", f"{hours:g}h"]
     command += ["--seeds", str(seeds), "--parallel", "1", "--exclude", "short", "--json"]
     start = time.perf_counter()
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env={**os.environ, "GOMAXPROCS": "1"}
-    )
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "GOMAXPROCS": "1"})
     took = time.perf_counter() - start
     report = json.loads(done.stdout)
     runs, spent = len(report["datasets"]) * seeds, report["methods"][0]["spent"]
@@ -167,8 +165,12 @@ def main() -> None:
         os.environ["SYNETUNE_FOLDER"] = folder
         binary = Path(folder) / "benchmark"
         subprocess.run(["go", "build", "-o", str(binary), "./benchmark"], cwd=ROOT, check=True)
-        print(f"{len(tables)} data sets, full-length curves only, 1 worker, {args.hours:g} h, median of {args.rounds} rounds")
-        print(f"{'method':<10} {'syne-tune ms/run':>17} {'ours ms/run':>12} {'ratio':>7} {'us/epoch':>9} {'ours':>7} {'ratio':>7}")
+        print(
+            f"{len(tables)} data sets, full-length curves only, 1 worker, {args.hours:g} h, median of {args.rounds} rounds"
+        )
+        print(
+            f"{'method':<10} {'syne-tune ms/run':>17} {'ours ms/run':>12} {'ratio':>7} {'us/epoch':>9} {'ours':>7} {'ratio':>7}"
+        )
         for method in OURS:
             theirs: list[tuple[float, float]] = []
             ours: list[tuple[float, float]] = []

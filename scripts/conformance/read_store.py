@@ -44,9 +44,7 @@ def with_pyarrow(store: Path, table: str) -> Table:
         if pa.types.is_string(column.type):
             numbers = pc.binary_length(column)
         else:
-            numbers = (
-                column.cast(pa.int32()) if pa.types.is_boolean(column.type) else column
-            )
+            numbers = column.cast(pa.int32()) if pa.types.is_boolean(column.type) else column
         total = pc.sum(numbers.cast(pa.float64())).as_py()
         result[name] = {
             "rows": len(column),
@@ -116,10 +114,7 @@ def main() -> int:
     if importlib.util.find_spec("polars") is not None:
         readers["polars"] = with_polars
     tables = [table for table in TABLES if files(store, table)]
-    result = {
-        name: {table: read(store, table) for table in tables}
-        for name, read in readers.items()
-    }
+    result = {name: {table: read(store, table) for table in tables} for name, read in readers.items()}
     json.dump(
         {"readers": result, "datasets": per_dataset(store)},
         sys.stdout,

@@ -49,9 +49,7 @@ def main() -> int:
     }
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--writer", choices=sorted(writers), required=True)
-    parser.add_argument(
-        "store", type=Path, help="directory of a meta-dataset, which is changed"
-    )
+    parser.add_argument("store", type=Path, help="directory of a meta-dataset, which is changed")
     arguments = parser.parse_args()
     for path in sorted(arguments.store.rglob("*.parquet")):
         target = path.with_suffix(".rewritten")
