@@ -1,0 +1,270 @@
+package quicktune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"quicktune/predictor/forecast"
+	"quicktune/search"
+)
+
+// Planner is Quick-Tune with forecasts in place of the deep kernel and a plan to
+// the end of the budget in place of a look at the next epoch. It is the default
+// method of this project.
+//
+// Like Algorithm 1 it trains one candidate at a time for one more epoch and
+// decides anew after every epoch. It differs in what it asks of a candidate.
+// Algorithm 1 asks how much the next epoch is expected to improve, per second,
+// and so undervalues whatever starts slowly (warm-up, large models) and loves
+// what is cheap. The planner asks what is the best that a candidate could reach
+// in any number of further epochs that still fit into the budget:
+//
+//	max over h of  E[max(accuracy after h epochs - incumbent, 0)] x P(h epochs fit)
+//
+// and goes on with the candidate that could reach most. Epochs are not free,
+// but a budget that is not spent is worth nothing.
+//
+// For a candidate that was never trained, the forecast is the meta-learned
+// prior, moved by what the trained candidates tell of the data set: their
+// deviations from their own priors are normal around the centre of the data
+// set, whose distribution is known from other data sets. For a curve that has
+// begun it is the meta-learned continuation.
+type Planner struct {
+	model     *forecast.Model
+	maxEpochs int
+	budget    float64
+	rows      [][]float64
+	priors    []forecast.Prior
+	plans     []plan
+
+	clock     float64
+	incumbent float64
+	trials    int
+	busy      int
+
+	// The posterior of the centre of the data set.
+	precision float64
+	weighted  float64
+}
+
+// plan is what is known of one candidate.
+type plan struct {
+	scores []float64
+	trial  int // -1 before the first proposal
+	busy   bool
+	over   bool
+	never  bool // is no training, by what other data sets tell
+
+	level   float64 // best score so far, in shifted log odds
+	offset  float64 // deviation of level from the prior's median
+	seconds float64 // of an epoch: predicted, then the mean of what was paid
+	paid    float64
+	ahead   int // of the below that are known
+	gain    [maxHorizons]float64
+	spread  [maxHorizons]float64
+}
+
+const maxHorizons = 16
+
+// The constants of the planner. Each is a spread of something that was measured
+// on training data sets, but for the last.
+const (
+	// offsetSpread is the spread of a candidate's deviation from its prior
+	// around the centre of the data set.
+	offsetSpread = 1.3
+	// costSpread is the spread of the logarithm of a predicted cost.
+	costSpread = 0.3
+	// leastSpread is the least spread of a continuation: forecasts of curves
+	// that hardly move are more certain than they should be.
+	leastSpread = 0.1
+	// overrun is how far a predicted cost may exceed the time left for a
+	// candidate to be considered at all.
+	overrun = 2
+)
+
+// NewPlanner returns the planner for p. Scores must be accuracies and the
+// configurations those of the space that the model was trained on.
+func NewPlanner(p search.Problem, m *forecast.Model) (*Planner, error) {
+	switch {
+	case !p.Metric.Bounded:
+		return nil, errors.New("quicktune: the forecasts are of accuracies in [0, 1]; this metric has no bounds")
+	case p.MaxEpochs > m.MaxEpochs():
+		return nil, fmt.Errorf("quicktune: curves of up to %d epochs, but the forecasts end at %d", p.MaxEpochs, m.MaxEpochs())
+	case len(forecast.Horizons) > maxHorizons:
+		return nil, errors.New("quicktune: more horizons than a plan holds")
+	}
+	q := &Planner{model: m, maxEpochs: p.MaxEpochs, budget: p.Budget, plans: make([]plan, len(p.Candidates))}
+	if q.budget <= 0 {
+		q.budget = math.Inf(1)
+	}
+	d := forecast.Descriptors{Samples: p.Task.TrainSamples, Classes: p.Task.Classes}
+	for i, c := range p.Candidates {
+		row, err := m.Features().Row(c, d)
+		if err != nil {
+			return nil, fmt.Errorf("quicktune: candidate %d: %w", i, err)
+		}
+		q.rows = append(q.rows, row)
+	}
+	q.priors = m.Priors(q.rows, d)
+	for i := range q.plans {
+		q.plans[i] = plan{trial: -1, seconds: q.priors[i].SecondsPerEpoch, never: m.NoTraining(q.rows[i])}
+	}
+	mean, std := m.Centre()
+	q.precision = 1 / (std * std)
+	q.weighted = mean * q.precision
+	return q, nil
+}
+
+// Ask proposes one more epoch of the candidate that could reach most.
+func (q *Planner) Ask() (search.Proposal, search.Status) {
+	choice, most := -1, 0.0
+	for c := range q.plans {
+		if k := &q.plans[c]; k.busy || k.over || k.never {
+			continue
+		}
+		if value := q.promise(c); value > most {
+			choice, most = c, value
+		}
+	}
+	if choice < 0 {
+		choice = q.leftover()
+	}
+	if choice < 0 {
+		if q.busy > 0 {
+			return search.Proposal{}, search.Wait
+		}
+		return search.Proposal{}, search.Done
+	}
+	k := &q.plans[choice]
+	if k.trial < 0 {
+		k.trial = q.trials
+		q.trials++
+	}
+	k.busy = true
+	q.busy++
+	return search.Proposal{Trial: k.trial, Candidate: choice, Epoch: len(k.scores) + 1}, search.Ready
+}
+
+// promise is the largest expected improvement of the incumbent that a candidate
+// could bring within the budget.
+func (q *Planner) promise(c int) float64 {
+	k, p := &q.plans[c], &q.priors[c]
+	left := q.budget - q.clock
+	most := 0.0
+	if len(k.scores) == 0 {
+		centre, variance := q.weighted/q.precision, 1/q.precision
+		for _, h := range forecast.Horizons {
+			h = min(h, q.maxEpochs)
+			cost := float64(h) * k.seconds
+			if cost > overrun*left {
+				break
+			}
+			above := p.Above[h-1]
+			value := improvement(p.Median[h-1]+centre, math.Sqrt(above*above+variance), q.incumbent)
+			most = max(most, value*fits(cost, left))
+		}
+		return most
+	}
+	for i := range k.ahead {
+		if float64(forecast.Horizons[i])*k.seconds > left {
+			break
+		}
+		most = max(most, improvement(k.level+k.gain[i], max(k.spread[i], leastSpread), q.incumbent))
+	}
+	return most
+}
+
+// fits is the probability that an uncertain cost fits into the time left.
+func fits(cost, left float64) float64 {
+	if math.IsInf(left, 1) {
+		return 1
+	}
+	return 1 / (1 + math.Exp(-1.7*math.Log(left/cost)/costSpread))
+}
+
+// leftover is a candidate for time that no plan has a use for: the one whose
+// next epoch is cheapest, of those that are any training if there are such.
+func (q *Planner) leftover() int {
+	choice := -1
+	for c := range q.plans {
+		k := &q.plans[c]
+		if k.busy || k.over || len(k.scores) >= q.maxEpochs {
+			continue
+		}
+		if choice < 0 || before(k, &q.plans[choice]) {
+			choice = c
+		}
+	}
+	return choice
+}
+
+func before(a, b *plan) bool {
+	if a.never != b.never {
+		return b.never
+	}
+	return a.seconds < b.seconds
+}
+
+// Tell updates the forecasts of the candidate and the centre of the data set.
+func (q *Planner) Tell(r search.Report) {
+	k := &q.plans[r.Candidate]
+	q.clock = max(q.clock, r.Clock)
+	if r.Epoch > len(k.scores) {
+		q.observe(r.Candidate, r)
+	}
+	if r.End != search.NotEnded {
+		k.over = true
+	}
+	if r.Proposed {
+		k.busy = false
+		q.busy--
+	}
+}
+
+func (q *Planner) observe(c int, r search.Report) {
+	k := &q.plans[c]
+	k.scores = append(k.scores, r.Score)
+	k.paid += r.Seconds
+	if k.paid > 0 {
+		k.seconds = k.paid / float64(len(k.scores))
+	}
+	if !math.IsNaN(r.Score) {
+		q.incumbent = max(q.incumbent, r.Score)
+	}
+	if k.never {
+		return
+	}
+	best := 0.0
+	for _, s := range k.scores {
+		if s > best { // false for NaN
+			best = s
+		}
+	}
+	k.level = forecast.ToLogit(best)
+	const precision = 1 / (offsetSpread * offsetSpread)
+	if len(k.scores) == 1 {
+		q.precision += precision
+	}
+	offset := k.level - q.priors[c].Median[len(k.scores)-1]
+	q.weighted += (offset - k.offset) * precision
+	k.offset = offset
+	k.ahead = q.model.Continuation(k.gain[:], k.spread[:], q.rows[c], &q.priors[c], k.scores)
+}
+
+// Nodes and weights of the Gauss-Hermite rule for a standard normal
+// distribution with 8 points; the rule is symmetric.
+var (
+	hermiteNodes   = [4]float64{0.5390798113513751, 1.6365190424351082, 2.8024858612875416, 4.1445471861258945}
+	hermiteWeights = [4]float64{0.3730122576790774, 0.11723990766175902, 0.009635220120788263, 0.00011261453837536777}
+)
+
+// improvement is E[max(a-incumbent, 0)] for an accuracy a whose shifted log odds
+// are normal.
+func improvement(mean, std, incumbent float64) float64 {
+	var sum float64
+	for i, x := range hermiteNodes {
+		sum += hermiteWeights[i] * (max(forecast.FromLogit(mean+std*x)-incumbent, 0) + max(forecast.FromLogit(mean-std*x)-incumbent, 0))
+	}
+	return sum
+}
