@@ -147,7 +147,10 @@ type Method struct {
 	Source  string // the paper or the public implementation that defines it
 	Details string // settings in one line: "eta=3, brackets of Algorithm 1"
 	Uses    Uses
-	New     Factory
+	// New makes an optimiser for a problem. It is nil for a method that must
+	// learn from other data sets first, which has Learn instead.
+	New   Factory
+	Learn Learn
 }
 
 // Uses tells what a method looks at besides the scores it is told.
