@@ -9,7 +9,8 @@ alternate, so that both meet the same load; the median over rounds is printed
 with the ratio.
 
 usage:
-    python3 -m venv venv && venv/bin/pip install "syne-tune[blackbox-repository,gpsearchers]==0.13.0" "numpy<2" "pyarrow<22"
+    python3 -m venv venv
+    venv/bin/pip install "syne-tune[blackbox-repository,gpsearchers]==0.13.0" "numpy<2" "pyarrow<22"
     venv/bin/python scripts/compare_synetune/compare.py results/extended
 """
 
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -165,17 +167,15 @@ def main() -> None:
         os.environ["SYNETUNE_FOLDER"] = folder
         binary = Path(folder) / "benchmark"
         subprocess.run(["go", "build", "-o", str(binary), "./benchmark"], cwd=ROOT, check=True)
-        print(
-            f"{len(tables)} data sets, full-length curves only, 1 worker, {args.hours:g} h, median of {args.rounds} rounds"
-        )
-        print(
-            f"{'method':<10} {'syne-tune ms/run':>17} {'ours ms/run':>12} {'ratio':>7} {'us/epoch':>9} {'ours':>7} {'ratio':>7}"
-        )
+        curves = f"{len(tables)} data sets, full-length curves only"
+        print(f"{curves}, 1 worker, {args.hours:g} h, median of {args.rounds} rounds")
+        runs = f"{'method':<10} {'syne-tune ms/run':>17} {'ours ms/run':>12} {'ratio':>7}"
+        print(f"{runs} {'us/epoch':>9} {'ours':>7} {'ratio':>7}")
         for method in OURS:
             theirs: list[tuple[float, float]] = []
             ours: list[tuple[float, float]] = []
             for r in range(args.rounds):
-                took, epochs = quietly(lambda m=method, s=r: time_synetune(tables, m, args.hours * 3600, s))
+                took, epochs = quietly(partial(time_synetune, tables, method, args.hours * 3600, r))
                 theirs.append((1e3 * took / len(tables), 1e6 * took / max(epochs, 1)))
                 took, epochs = time_ours(binary, args.store.resolve(), method, args.hours, args.seeds)
                 ours.append((1e3 * took / (len(tables) * args.seeds), 1e6 * took / max(epochs, 1)))

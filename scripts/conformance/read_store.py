@@ -63,7 +63,9 @@ def with_duckdb(store: Path, table: str) -> Table:
         quoted = '"' + name.replace('"', '""') + '"'
         value = f"strlen({quoted})" if str(kind) == "VARCHAR" else quoted
         query = f"select count(*), count(*) - count({quoted}), coalesce(sum(cast({value} as double)), 0) from source"
-        rows, nulls, total = duckdb.sql(query).fetchall()[0]
+        answer = duckdb.sql(query)
+        assert answer is not None
+        rows, nulls, total = answer.fetchall()[0]
         result[name] = {"rows": rows, "nulls": nulls, "sum": total}
     return result
 

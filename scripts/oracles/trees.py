@@ -109,7 +109,7 @@ def weights(table: Table) -> Floats | None:
 def target(table: Table, x: Floats) -> list[float]:
     """Targets that depend on every column, on what is missing, and on noise."""
     y = np.zeros(len(x))
-    for c, column in enumerate(table.columns):
+    for c in range(len(table.columns)):
         v = x[:, c] / max(1.0, float(np.nanmax(np.abs(x[:, c]))))
         y += np.where(np.isnan(v), 0.4 * (c % 3), np.sin(5 * v + c) + v * v)
     if x.shape[1] > 1:
