@@ -83,7 +83,7 @@ func (k *DeepKernel) Fit(ctx context.Context, b *Batch, y []float64, opt FitOpti
 	if b.Len() < 2 || opt.Steps == 0 {
 		return res, nil
 	}
-	k.gp.reset()
+	k.gp.Reset()
 	k.before = append(k.before[:0], k.params.Value...)
 	value, grad := k.params.Value, k.params.Grad
 	evaluate := func() (float64, error) { return k.Loss(b, y, opt.Dropout) }

@@ -395,19 +395,19 @@ func validationError(k *DeepKernel, rounds []validation) (float64, error) {
 	for _, v := range rounds {
 		n := len(v.targets) / 2
 		z := k.features.forward(v.rows, nil)
-		k.gp.reset()
-		if err := k.gp.extend(z.Top(n), v.targets[:n], k.Hyperparameters()); err != nil {
+		k.gp.Reset()
+		if err := k.gp.Extend(z.Top(n), v.targets[:n], k.Hyperparameters()); err != nil {
 			return 0, err
 		}
 		mean = append(mean[:0], v.targets[n:]...)
-		k.gp.predict(mean, nil, nn.Matrix{Rows: n, Cols: z.Cols, Stride: z.Stride, Data: z.Data[n*z.Stride:]}, false)
+		k.gp.Predict(mean, nil, nn.Matrix{Rows: n, Cols: z.Cols, Stride: z.Stride, Data: z.Data[n*z.Stride:]}, false)
 		for i, m := range mean {
 			d := m - v.targets[n+i]
 			sum += float64(d * d)
 		}
 		count += n
 	}
-	k.gp.reset()
+	k.gp.Reset()
 	e := sum / float64(count)
 	if !finite(e) {
 		return 0, errNotFinite

@@ -44,6 +44,6 @@ func (k *DeepKernel) SetReference(extractor, process Weights) error {
 		return err
 	}
 	k.noiseFloor = floor
-	k.gp.reset()
+	k.gp.Reset()
 	return nil
 }

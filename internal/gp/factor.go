@@ -1,8 +1,8 @@
-package predictor
+package gp
 
 import (
-	"errors"
 	"fmt"
+	"math"
 
 	gblas "gonum.org/v1/gonum/blas"
 
@@ -25,22 +25,34 @@ var jitters = func() []float64 {
 	return out
 }()
 
-var errNotFinite = errors.New("predictor: the weights or the data lead to numbers that are not finite; start again from the initial weights")
-
-// lower is a Cholesky factor that grows by rows.
-type lower struct {
+// Factor is a Cholesky factor L of a covariance, which grows by rows. The zero
+// value has none.
+type Factor struct {
 	n    int
 	step int       // distance of rows in data, at least n
 	data []float64 // step x step
 }
 
-func (l *lower) reset() { l.n = 0 }
+// Len is the number of rows.
+func (l *Factor) Len() int { return l.n }
 
-// extend adds rows whose covariances with the rows so far are cross [m, n] and
+// LogDet is the logarithm of the determinant of L Lᵀ.
+func (l *Factor) LogDet() float64 {
+	s := 0.0
+	for i := range l.n {
+		s += 2 * math.Log(l.data[i*l.step+i])
+	}
+	return s
+}
+
+// Reset removes all rows and keeps the memory.
+func (l *Factor) Reset() { l.n = 0 }
+
+// Extend adds rows whose covariances with the rows so far are cross [m, n] and
 // with each other the lower triangle of own [m, m], to whose diagonal noise is
 // added. The result is that of factoring the whole matrix at once. On an error
 // the factor is as it was.
-func (l *lower) extend(cross, own nn.Matrix, noise float64) error {
+func (l *Factor) Extend(cross, own nn.Matrix, noise float64) error {
 	n, m := l.n, own.Rows
 	l.grow(n + m)
 	for _, jitter := range jitters {
@@ -55,11 +67,11 @@ func (l *lower) extend(cross, own nn.Matrix, noise float64) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("predictor: the covariance of %d rows is not positive definite even with a jitter of %g: the weights or the data are not usable", n+m, jitterLast)
+	return fmt.Errorf("gp: the covariance of %d rows is not positive definite even with a jitter of %g: the weights or the data are not usable", n+m, jitterLast)
 }
 
 // finite reports whether the rows lo to hi of the factor are.
-func (l *lower) finite(lo, hi int) bool {
+func (l *Factor) finite(lo, hi int) bool {
 	for i := lo; i < hi; i++ {
 		if !nn.Finite(l.data[i*l.step : i*l.step+i+1]) {
 			return false
@@ -68,7 +80,7 @@ func (l *lower) finite(lo, hi int) bool {
 	return true
 }
 
-func (l *lower) grow(n int) {
+func (l *Factor) grow(n int) {
 	if n <= l.step {
 		return
 	}
@@ -80,9 +92,9 @@ func (l *lower) grow(n int) {
 	l.data, l.step = data, step
 }
 
-// solve overwrites x with the solution of L Lᵀ x = b given in it, and returns
+// Solve overwrites x with the solution of L Lᵀ x = b given in it, and returns
 // |L⁻¹ b|², which is bᵀ x.
-func (l *lower) solve(x []float64) float64 {
+func (l *Factor) Solve(x []float64) float64 {
 	blas.Trsv(gblas.Lower, false, gblas.NonUnit, l.n, l.data, l.step, x)
 	s := 0.0
 	for _, v := range x {
@@ -92,19 +104,19 @@ func (l *lower) solve(x []float64) float64 {
 	return s
 }
 
-// halfSolve overwrites the columns of b [n, m] with L⁻¹ b.
-func (l *lower) halfSolve(b nn.Matrix) {
+// HalfSolve overwrites the columns of b [n, m] with L⁻¹ b.
+func (l *Factor) HalfSolve(b nn.Matrix) {
 	blas.SolveLower(false, l.n, b.Cols, l.data, l.step, b.Data, b.Stride)
 }
 
-// inverse writes the inverse of L Lᵀ to dst.
-func (l *lower) inverse(dst nn.Matrix) {
+// Inverse writes the inverse of L Lᵀ to dst.
+func (l *Factor) Inverse(dst nn.Matrix) {
 	blas.CholeskyInverse(l.n, l.data, l.step, dst.Data, dst.Stride)
 }
 
-// mirror copies the lower triangle of a to the upper one, by blocks that fit
+// Mirror copies the lower triangle of a to the upper one, by blocks that fit
 // the cache together with their image.
-func mirror(a nn.Matrix) {
+func Mirror(a nn.Matrix) {
 	const block = 32
 	for i0 := 0; i0 < a.Rows; i0 += block {
 		for j0 := 0; j0 <= i0; j0 += block {

@@ -1,4 +1,4 @@
-package predictor
+package gp
 
 import (
 	"math"
@@ -33,8 +33,8 @@ func TestJitterGrowsUntilTheCovarianceCanBeFactored(t *testing.T) {
 		{"NaN", symmetric(3, func(i, j int) float64 { return math.NaN() }), 1, false},
 		{"infinite", symmetric(3, func(i, j int) float64 { return math.Inf(1) }), 1, false},
 	} {
-		var l lower
-		err := l.extend(nn.Matrix{Rows: c.m.Rows}, c.m, c.noise)
+		var l Factor
+		err := l.Extend(nn.Matrix{Rows: c.m.Rows}, c.m, c.noise)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -65,20 +65,23 @@ func TestJitterGrowsUntilTheCovarianceCanBeFactored(t *testing.T) {
 
 // A row that cannot be added leaves the factor usable.
 func TestAFailedExtensionChangesNothing(t *testing.T) {
-	var l lower
+	var l Factor
 	rng := stream.New("test/extension", 1)
 	a := symmetric(5, func(i, j int) float64 { return math.Exp(-float64((i - j) * (i - j))) })
-	if err := l.extend(nn.Matrix{Rows: 5}, a, 0.1); err != nil {
+	if err := l.Extend(nn.Matrix{Rows: 5}, a, 0.1); err != nil {
 		t.Fatal(err)
 	}
-	x := normals(rng, 5)
+	x := make([]float64, 5)
+	for i := range x {
+		x[i] = rng.NormFloat64()
+	}
 	want := append([]float64(nil), x...)
-	l.solve(want)
+	l.Solve(want)
 	bad := nn.Matrix{Rows: 1, Cols: 5, Stride: 5, Data: []float64{9, 9, 9, 9, 9}}
-	if err := l.extend(bad, symmetric(1, func(i, j int) float64 { return 1 }), 0.1); err == nil {
+	if err := l.Extend(bad, symmetric(1, func(i, j int) float64 { return 1 }), 0.1); err == nil {
 		t.Fatal("a covariance beyond the variances was accepted")
 	}
-	l.solve(x)
+	l.Solve(x)
 	for i := range x {
 		if x[i] != want[i] {
 			t.Fatalf("the solution changed from %v to %v", want, x)
