@@ -20,7 +20,7 @@ import (
 	"quicktune/internal/atomicfile"
 )
 
-// The files of a folder of traces. FORMAT.md describes them down to the column.
+// The files of a folder of traces. docs/format-traces.md describes them down to the column.
 const (
 	TracesFile    = "traces.parquet"    // one row an incumbent change
 	RunsFile      = "runs.parquet"      // one row a run
