@@ -46,10 +46,12 @@ type Setting struct {
 
 // definition is a method whose settings can still be changed.
 type definition struct {
-	method   search.Method // Details and New are filled in from the below
+	method   search.Method // Details, New and Learn are filled in from the below
 	settings []Setting
 	details  func() string
-	factory  func() search.Factory
+	// One of the two is not nil.
+	factory func() search.Factory
+	learn   func() search.Learn // of a method that learns from other data sets
 }
 
 // definitions lists the methods in the order in which they are presented. Each
@@ -65,6 +67,7 @@ var definitions = []func() definition{
 	ashaStopping,
 	ashaSyneTunePromotion,
 	ashaSyneTuneStopping,
+	metaTrees,
 }
 
 // Methods returns all methods with their default settings, in the order in
@@ -119,7 +122,11 @@ func lookUp(name string) (definition, error) {
 func (d definition) build() search.Method {
 	m := d.method
 	m.Details = d.details()
-	m.New = d.factory()
+	if d.learn != nil {
+		m.Learn = d.learn()
+	} else {
+		m.New = d.factory()
+	}
 	return m
 }
 
@@ -150,6 +157,43 @@ func intSetting(dst *int, name string, def, lowest, highest int, about string) S
 			return fmt.Errorf("want a %s", s.Range)
 		}
 		*dst = v
+		return nil
+	}
+	return s
+}
+
+// floatSetting makes a setting of *dst that is a number, which it sets to its
+// default.
+func floatSetting(dst *float64, name string, def, lowest, highest float64, about string) Setting {
+	*dst = def
+	s := Setting{
+		Name:    name,
+		Default: strconv.FormatFloat(def, 'g', -1, 64),
+		Range:   fmt.Sprintf("number from %g to %g", lowest, highest),
+		About:   about,
+	}
+	s.set = func(text string) error {
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(v >= lowest && v <= highest) {
+			return fmt.Errorf("want a %s", s.Range)
+		}
+		*dst = v
+		return nil
+	}
+	return s
+}
+
+// choiceSetting makes a setting of *dst that is one of the choices by name and
+// its default the first of them.
+func choiceSetting[T any](dst *T, name string, choices []string, values []T, about string) Setting {
+	*dst = values[0]
+	s := Setting{Name: name, Default: choices[0], Range: strings.Join(choices, " or "), About: about}
+	s.set = func(text string) error {
+		i := slices.Index(choices, text)
+		if i < 0 {
+			return fmt.Errorf("want %s", s.Range)
+		}
+		*dst = values[i]
 		return nil
 	}
 	return s

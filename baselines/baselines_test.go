@@ -1,10 +1,12 @@
 package baselines
 
 import (
+	"context"
 	"math"
 	"strings"
 	"testing"
 
+	"quicktune/internal/stream"
 	"quicktune/search"
 	"quicktune/search/searchtest"
 	"quicktune/space"
@@ -12,8 +14,69 @@ import (
 
 func TestEveryMethodKeepsTheContract(t *testing.T) {
 	for _, m := range Methods() {
-		t.Run(m.Name, func(t *testing.T) { searchtest.Run(t, m, searchtest.Options{}) })
+		t.Run(m.Name, func(t *testing.T) { searchtest.Run(t, learned(m), contractOptions[m.Name]) })
 	}
+}
+
+// contractOptions adapts the suite to methods by name.
+var contractOptions = map[string]searchtest.Options{
+	"meta-trees": {Seedless: true},
+}
+
+// learned returns m such that New works if m learns from other data sets: it
+// learns from the suite's own tables, under other names, for each metric and
+// length of curves once.
+func learned(m search.Method) search.Method {
+	if m.Learn == nil {
+		return m
+	}
+	type kind struct {
+		metric search.Metric
+		epochs int
+	}
+	factories := make(map[kind]search.Factory)
+	m.New = func(p search.Problem) (search.Optimizer, error) {
+		k := kind{p.Metric, p.MaxEpochs}
+		if factories[k] == nil {
+			f, err := m.Learn(context.Background(), metaData(p.Metric, p.MaxEpochs))
+			if err != nil {
+				return nil, err
+			}
+			factories[k] = f
+		}
+		return factories[k](p)
+	}
+	return m
+}
+
+// metaData makes data sets to learn from out of the suite's tables. Curves are
+// cut at maxEpochs.
+func metaData(metric search.Metric, maxEpochs int) search.MetaData {
+	meta := search.MetaData{Metric: metric, MaxEpochs: maxEpochs, ModelParam: "model", Parallel: 1}
+	for _, table := range searchtest.Tables() {
+		if len(table.Candidates) < 10 || table.Metric.Bounded != metric.Bounded {
+			continue
+		}
+		meta.Space = table.Space
+		task := table.Task
+		task.Name = "other " + task.Name
+		c := search.Curves{Task: task, Configs: table.Candidates, Untrained: make([]bool, len(table.Candidates))}
+		for _, curve := range table.Curves {
+			n := min(len(curve.Scores), maxEpochs)
+			scores, seconds := make([]float32, n), make([]float32, n)
+			for e := range n {
+				scores[e], seconds[e] = float32(curve.Scores[e]), float32(curve.Seconds[e])
+			}
+			c.Scores = append(c.Scores, scores)
+			c.Seconds = append(c.Seconds, seconds)
+		}
+		if len(meta.Train) == 0 {
+			meta.Train = append(meta.Train, c)
+		} else {
+			meta.Validation = append(meta.Validation, c)
+		}
+	}
+	return meta
 }
 
 // TestUnusualSettingsKeepTheContract runs every method with settings far from
@@ -37,13 +100,16 @@ func TestUnusualSettingsKeepTheContract(t *testing.T) {
 		{"asha-stopping", "eta=4 brackets=2 max-epochs=8"},
 		{"asha-synetune-promotion", "eta=2 brackets=3"},
 		{"asha-synetune-stopping", "eta=1000 min-epochs=9"},
+		{"meta-trees", "horizon=50 share=0.01 margin=2 patience=1"},
 	} {
 		t.Run(c.method+" "+c.settings, func(t *testing.T) {
 			m, err := New(c.method, parseSettings(c.settings))
 			if err != nil {
 				t.Fatal(err)
 			}
-			searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{3}})
+			o := contractOptions[m.Name]
+			o.Tables, o.Seeds = tables, []uint64{3}
+			searchtest.Run(t, learned(m), o)
 		})
 	}
 }
@@ -70,6 +136,7 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"asha-stopping":           "eta=3, stopping, max(1, floor(n/eta)), from epoch 1, brackets=1",
 		"asha-synetune-promotion": "eta=3, promotion, quantile, from epoch 1, brackets=1",
 		"asha-synetune-stopping":  "eta=3, stopping, quantile, from epoch 1, brackets=1",
+		"meta-trees":              "300 trees, 8 epochs within 0.5 of the budget, margin=0.05, patience=6",
 	}
 	methods := Methods()
 	if len(methods) != len(want) {
@@ -110,9 +177,17 @@ func TestNewChangesSettings(t *testing.T) {
 	}
 }
 
+func methodNames() []string {
+	var names []string
+	for _, m := range Methods() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
 func TestNewExplainsWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ method, settings, want string }{
-		{"hyperbandd", "", `no method is called "hyperbandd"; the methods are random, random-distinct, successive-halving, hyperband, hyperband-hpbandster, hyperband-synetune, asha, asha-stopping, asha-synetune-promotion, asha-synetune-stopping`},
+		{"hyperbandd", "", `no method is called "hyperbandd"; the methods are ` + strings.Join(methodNames(), ", ")},
 		{"hyperband", "etaa=3", `method "hyperband" has no setting "etaa"; it has eta, min-epochs`},
 		{"random", "eta=3", `method "random" has no setting "eta"; it has none`},
 		{"hyperband", "eta=1", `method "hyperband": setting eta=1: want a whole number from 2 to 1000`},
@@ -183,6 +258,19 @@ func TestFactoriesRefuseSettingsThatDoNotFitTheProblem(t *testing.T) {
 // problem has n candidates without a space.
 func problem(n, maxEpochs int) search.Problem {
 	return search.Problem{Candidates: make([]space.Config, n), MaxEpochs: maxEpochs, Workers: 1, Seed: 7}
+}
+
+// encodedProblem is problem with configurations of a space.
+func encodedProblem(n, maxEpochs int) search.Problem {
+	p := problem(n, maxEpochs)
+	p.Space = searchtest.Tables()[0].Space
+	p.Metric = search.Metric{Name: "val_accuracy", Bounded: true}
+	p.Task = search.Task{Name: "encoded", TrainSamples: 5000, Classes: 10}
+	rng := stream.New("baselines/test/configurations", 0)
+	for i := range p.Candidates {
+		p.Candidates[i] = p.Space.Sample(rng)
+	}
+	return p
 }
 
 // curves is a table of scores by candidate and epoch, for optimisers driven by

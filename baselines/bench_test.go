@@ -11,6 +11,7 @@ import (
 // is everything, Ask included, for each epoch told.
 func BenchmarkSearch(b *testing.B) {
 	for _, m := range Methods() {
+		m = learned(m)
 		b.Run(m.Name, func(b *testing.B) {
 			b.ReportAllocs()
 			epochs := 0
@@ -24,7 +25,7 @@ func BenchmarkSearch(b *testing.B) {
 
 // searchAll returns how many epochs the search trained.
 func searchAll(b *testing.B, m search.Method) (epochs int) {
-	p := problem(1000, 50)
+	p := encodedProblem(1000, 50)
 	p.Workers = 8
 	o, err := m.New(p)
 	if err != nil {
@@ -71,8 +72,9 @@ func searchAll(b *testing.B, m search.Method) (epochs int) {
 // BenchmarkTell tells epochs at which nothing is decided.
 func BenchmarkTell(b *testing.B) {
 	for _, m := range Methods() {
+		m = learned(m)
 		b.Run(m.Name, func(b *testing.B) {
-			o, err := m.New(problem(10, 1<<20))
+			o, err := m.New(encodedProblem(10, 1<<20))
 			if err != nil {
 				b.Fatal(err)
 			}
