@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -188,20 +189,47 @@ func TestThousandIdenticalRows(t *testing.T) {
 	}
 }
 
-// Without any other data set there is no model: the factory refuses in one
-// line, and -M -C searches without.
+// Without a curve of another data set there is nothing to learn: the method says
+// so in one line, and -M -C searches without.
 func TestEmptyMetaTrainingSet(t *testing.T) {
-	for _, tasks := range [][]predictor.Task{nil, {{Name: "no curve", Meta: []float64{1, 2, 3, 4}}}} {
-		if _, err := predictor.MetaTrain(context.Background(), predictor.Reference(), tasks, nil, predictor.ReferenceMetaTrain()); err == nil {
-			t.Error("a meta-training on nothing succeeds")
+	task := search.Task{Name: "no curve"}
+	for _, train := range [][]search.Curves{
+		nil, {{Task: task}}, {{Task: task, Configs: pool(1), Scores: [][]float32{nil}, Seconds: [][]float32{nil}}},
+	} {
+		data := search.MetaData{Space: space.QuickTune(), MaxEpochs: 5, Train: train, Parallel: 1}
+		_, err := ReferenceMethod(Options{}, predictor.LearnOptions{}).Learn(context.Background(), data)
+		if err == nil || !strings.Contains(err.Error(), "nothing to meta-train on") {
+			t.Errorf("learning from nothing: %v", err)
 		}
 	}
 	p := search.Problem{Candidates: pool(3), MaxEpochs: 5, Workers: 1}
-	if _, err := ReferenceMethod(nil, Options{}).New(p); err == nil {
-		t.Error("the published method starts without a model")
-	}
-	if _, err := ReferenceMethod(nil, Options{Scratch: true, IgnoreCost: true}).New(p); err != nil {
+	if _, err := ReferenceMethod(Options{Scratch: true, IgnoreCost: true}, predictor.LearnOptions{}).New(p); err != nil {
 		t.Error(err)
+	}
+}
+
+// Other data sets whose curves have one epoch, or one number only, are learnt
+// from.
+func TestCurvesOfOneEpochAreLearntFrom(t *testing.T) {
+	o := predictor.ReferenceMetaTrain()
+	o.Iterations, o.CostIterations = 40, 40
+	configs := pool(9)
+	set := search.Curves{Task: search.Task{Name: "one epoch", TrainSamples: 9}, Configs: configs}
+	for range configs {
+		set.Scores = append(set.Scores, []float32{0.25})
+		set.Seconds = append(set.Seconds, []float32{3})
+	}
+	for _, maxEpochs := range []int{1, 2, 50} {
+		data := search.MetaData{Space: space.QuickTune(), MaxEpochs: maxEpochs, Train: []search.Curves{set}, Validation: []search.Curves{set}, Parallel: 1}
+		m, err := predictor.Learn(context.Background(), data, predictor.LearnOptions{Training: &o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := len(configs) * max(1, maxEpochs-1)
+		got := drive(t, quick(Options{Model: m}), configs, maxEpochs, 1000, func(c int) []float64 { return constant(0.1, maxEpochs) })
+		if got != want {
+			t.Errorf("%d epochs a curve: %d trained, want %d", maxEpochs, got, want)
+		}
 	}
 }
 

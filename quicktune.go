@@ -49,8 +49,9 @@ type Options struct {
 	// HubSize, if not 0, draws that many of them at random.
 	HubSize int
 	// Initial lists the candidates to train first, in order, for one epoch
-	// each. Empty: one candidate at random.
-	Initial []int
+	// each. If it is empty, InitialRandom candidates are drawn, by default 1.
+	Initial       []int
+	InitialRandom int
 
 	// MetaScale divides the descriptors for the performance predictor. The
 	// default is predictor.MetaScaleSearch, a defect of the public
@@ -81,6 +82,7 @@ type Options struct {
 
 // The constants of the public implementation.
 const (
+	defaultInitial      = 1
 	defaultInitialFits  = 10
 	defaultRestartSteps = 1000
 	defaultRefineSteps  = 50
@@ -97,6 +99,7 @@ const (
 
 func (o Options) withDefaults() Options {
 	o.MetaScale = cmp.Or(o.MetaScale, predictor.MetaScaleSearch)
+	o.InitialRandom = cmp.Or(o.InitialRandom, defaultInitial)
 	o.InitialFits = cmp.Or(o.InitialFits, defaultInitialFits)
 	o.RestartSteps = cmp.Or(o.RestartSteps, defaultRestartSteps)
 	o.RefineSteps = cmp.Or(o.RefineSteps, defaultRefineSteps)
@@ -113,6 +116,8 @@ func (o Options) validate() error {
 	switch {
 	case !(o.MetaScale > 0) || math.IsInf(o.MetaScale, 0) || !(o.LearningRate > 0) || math.IsInf(o.LearningRate, 0):
 		return fmt.Errorf("scale of descriptors %v and learning rate %v; both must be positive", o.MetaScale, o.LearningRate)
+	case o.InitialRandom < 0:
+		return fmt.Errorf("%d random candidates at first; want at least 1", o.InitialRandom)
 	case o.InitialFits < 0 || o.RestartSteps < 0 || o.RefineSteps < 0:
 		return fmt.Errorf("%d initial fits, %d and %d steps; none may be negative", o.InitialFits, o.RestartSteps, o.RefineSteps)
 	case o.ExactRows < 0 || o.MaxRows < 2 || !(o.RefitGrowth >= 0):
@@ -147,6 +152,7 @@ type Optimizer struct {
 	stale    int  // epochs since the best score
 	revived  bool // restarted since then
 	initials int  // candidates of the initial design that were looked at
+	randoms  int  // candidates drawn for it
 	trials   int  // started
 	busy     int  // outstanding proposals
 
@@ -204,8 +210,9 @@ func New(p search.Problem, o Options) (*Optimizer, error) {
 // loadPredictors takes the predictors of the model, or makes one with random
 // weights, and scales the descriptors of the data set for them.
 func (q *Optimizer) loadPredictors() error {
-	m, d := q.opt.Model, descriptors(q.problem.Task)
+	m, d := q.opt.Model, predictor.Descriptors(q.problem.Task)
 	arch := predictor.Reference()
+	arch.MaxEpochs = max(arch.MaxEpochs, q.problem.MaxEpochs)
 	if m != nil {
 		arch = m.Performance.Architecture()
 	}
@@ -240,16 +247,10 @@ func suits(a predictor.Architecture, maxEpochs int) error {
 		return fmt.Errorf("curves of up to %d epochs, but the predictor knows %d", maxEpochs, a.MaxEpochs)
 	case a.Config() != predictor.ReferenceInputs:
 		return fmt.Errorf("a predictor of %d columns; configurations are encoded in %d", a.Config(), predictor.ReferenceInputs)
-	case a.Meta != 0 && a.Meta != len(descriptors(search.Task{})):
-		return fmt.Errorf("a predictor of %d descriptors of the data set; the method has %d", a.Meta, len(descriptors(search.Task{})))
+	case a.Meta != 0 && a.Meta != len(predictor.Descriptors(search.Task{})):
+		return fmt.Errorf("a predictor of %d descriptors of the data set; the method has %d", a.Meta, len(predictor.Descriptors(search.Task{})))
 	}
 	return nil
-}
-
-// descriptors are the four meta-features of the published method: training
-// samples, classes, pixels, channels.
-func descriptors(t search.Task) []float64 {
-	return []float64{float64(t.TrainSamples), float64(t.Classes), float64(t.Pixels), float64(t.Channels)}
 }
 
 // encode makes inputs of the candidates, standardised as in meta-training or,
@@ -323,8 +324,8 @@ func (q *Optimizer) Ask() (search.Proposal, search.Status) {
 	return search.Proposal{}, search.Done
 }
 
-// initial is the next candidate of the initial design or, where there is none
-// and nothing is known yet, a random one that has not been tried.
+// initial is the next candidate of the initial design or, where it is random or
+// nothing is known yet, one at random that has not been tried.
 func (q *Optimizer) initial() (c int, ok bool) {
 	for q.initials < len(q.opt.Initial) {
 		c := q.opt.Initial[q.initials]
@@ -333,7 +334,7 @@ func (q *Optimizer) initial() (c int, ok bool) {
 			return c, true
 		}
 	}
-	if len(q.history) > 0 {
+	if len(q.history) > 0 && (len(q.opt.Initial) > 0 || q.randoms >= q.opt.InitialRandom) {
 		return 0, false
 	}
 	q.pool = q.pool[:0]
@@ -345,6 +346,7 @@ func (q *Optimizer) initial() (c int, ok bool) {
 	if len(q.pool) == 0 {
 		return 0, false
 	}
+	q.randoms++
 	return q.pool[q.rng.IntN(len(q.pool))], true
 }
 
@@ -567,10 +569,11 @@ func ExpectedImprovement(mean, std, target float64) float64 {
 
 // ReferenceMethod is the published method with the choices of the public
 // implementation, its defects included, as an entry of the table of methods.
-// Models returns the model that may be used on a data set, meta-trained without
-// it; o.Model is not used. What o switches off is appended to the name:
-// "quicktune-reference:-M-C". With both M and C off, models may be nil.
-func ReferenceMethod(models func(dataset string) *predictor.Model, o Options) search.Method {
+// What o switches off is appended to the name: "quicktune-reference:-M-C".
+//
+// With o.Model, that model is used on every data set. Without, the method learns
+// one from other data sets by predictor.Learn, unless both M and C are off.
+func ReferenceMethod(o Options, l predictor.LearnOptions) search.Method {
 	suffix, details := "", ""
 	for _, part := range []struct {
 		letter string
@@ -589,25 +592,28 @@ func ReferenceMethod(models func(dataset string) *predictor.Model, o Options) se
 		title += details
 	}
 	needsModel := !o.Scratch || !o.IgnoreCost
-	return search.Method{
+	m := search.Method{
 		Name: name, Title: title,
 		Source:  "Arango et al., Quick-Tune, ICLR 2024, Algorithm 1, and its public implementation",
 		Details: strings.TrimSpace(details) + o.changes(),
 		Uses:    search.Uses{Fidelity: !o.WholeCurves, Cost: !o.IgnoreCost, MetaData: needsModel},
-		New: func(p search.Problem) (search.Optimizer, error) {
-			o := o
-			o.Model = nil
-			if needsModel {
-				if models != nil {
-					o.Model = models(p.Task.Name)
-				}
-				if o.Model == nil {
-					return nil, fmt.Errorf("quicktune: no model was meta-trained for data set %q", p.Task.Name)
-				}
-			}
-			return New(p, o)
-		},
 	}
+	use := func(o Options) search.Factory {
+		return func(p search.Problem) (search.Optimizer, error) { return New(p, o) }
+	}
+	if o.Model != nil || !needsModel {
+		m.New = use(o)
+		return m
+	}
+	m.Learn = func(ctx context.Context, data search.MetaData) (search.Factory, error) {
+		o := o
+		var err error
+		if o.Model, err = predictor.Learn(ctx, data, l); err != nil {
+			return nil, err
+		}
+		return use(o), nil
+	}
+	return m
 }
 
 // changes lists the options that differ from the published ones, beyond the
@@ -623,7 +629,8 @@ func (o Options) changes() string {
 	add("freeze", o.Freeze, false)
 	add("models", strings.Join(o.Models, "|"), "")
 	add("hub", o.HubSize, 0)
-	add("initial", len(o.Initial), 0)
+	add("initial-list", len(o.Initial), 0)
+	add("initial", o.InitialRandom, d.InitialRandom)
 	add("meta-scale", o.MetaScale, d.MetaScale)
 	add("initial-fits", o.InitialFits, d.InitialFits)
 	add("restart-steps", o.RestartSteps, d.RestartSteps)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"quicktune"
+	"quicktune/benchmark/crossval"
 	"quicktune/benchmark/replay"
 	"quicktune/internal/stream"
 	"quicktune/metadataset"
@@ -46,44 +47,26 @@ var synthetics = sync.OnceValues(func() ([]*replay.Table, *predictor.Model) {
 	if err != nil {
 		panic(err)
 	}
-	var configs []space.Config
-	for c := range s.NumCurves() {
-		configs = append(configs, s.Config(c))
+	var tables []*replay.Table
+	for d := range 3 {
+		t, err := replay.FromStore(s, d, nil)
+		if err != nil {
+			panic(err)
+		}
+		tables = append(tables, t)
 	}
-	encoder, err := predictor.NewEncoder(configs)
+	split := predictor.Split{Train: []string{s.Datasets[3].Name}, Validation: []string{s.Datasets[4].Name}}
+	data, err := crossval.MetaData(s, split)
 	if err != nil {
 		panic(err)
 	}
-	var tables []*replay.Table
-	var tasks []predictor.Task
-	for d, set := range s.Datasets {
-		if d < 3 {
-			t, err := replay.FromStore(s, d, nil)
-			if err != nil {
-				panic(err)
-			}
-			tables = append(tables, t)
-			continue
-		}
-		t := predictor.Task{Name: set.Name, Meta: []float64{float64(set.TrainSamples), float64(set.Classes), float64(set.Pixels), float64(set.Channels)}}
-		for c := range s.Curves(d) {
-			x, err := encoder.Encode(nil, s.Config(c))
-			if err != nil {
-				panic(err)
-			}
-			t.Config = append(t.Config, x)
-			t.Scores = append(t.Scores, widen(s.Score(c)))
-			t.Seconds = append(t.Seconds, widen(s.Seconds(c)))
-		}
-		tasks = append(tasks, t)
-	}
+	data.MaxEpochs = 50 // the suite has longer curves than these
 	o := predictor.ReferenceMetaTrain()
 	o.Iterations, o.CostIterations = 300, 300
-	m, err := predictor.MetaTrain(context.Background(), predictor.Reference(), tasks[:1], tasks[1:], o)
+	m, err := predictor.Learn(context.Background(), data, predictor.LearnOptions{Training: &o})
 	if err != nil {
 		panic(err)
 	}
-	m.Info.Encoder = encoder
 	return tables, m
 })
 
@@ -129,7 +112,8 @@ func TestContract(t *testing.T) {
 	_, m := synthetics()
 	tables := contractTables()
 	for _, o := range ablations() {
-		method := quicktune.ReferenceMethod(func(string) *predictor.Model { return m }, shortFits(o))
+		o.Model = m
+		method := quicktune.ReferenceMethod(shortFits(o), predictor.LearnOptions{})
 		t.Run(method.Name, func(t *testing.T) {
 			options := searchtest.Options{Tables: tables, Seeds: []uint64{1}, Proposals: 15}
 			searchtest.Run(t, method, options)
@@ -147,7 +131,8 @@ func TestContractUntilDone(t *testing.T) {
 		}
 	}
 	for _, o := range []quicktune.Options{{}, {WholeCurves: true}, {Freeze: true, Initial: []int{3, 0, 3, 99, -1}}} {
-		method := quicktune.ReferenceMethod(func(string) *predictor.Model { return m }, shortFits(o))
+		o.Model = m
+		method := quicktune.ReferenceMethod(shortFits(o), predictor.LearnOptions{})
 		searchtest.Run(t, method, searchtest.Options{Tables: tables, Seeds: []uint64{1}, Seedless: o.Initial != nil})
 	}
 }
@@ -176,6 +161,7 @@ type published struct {
 	options quicktune.Options
 	surface *predictor.DeepKernel
 	fits    int
+	revived float64 // the best score at the last restart for want of a better one
 }
 
 func (p *published) row(meta float64, c, epoch int) predictor.Row {
@@ -195,6 +181,7 @@ func (p *published) choose(t *testing.T, history []search.Proposal, ended map[in
 	rows, targets := predictor.NewBatch(p.surface.Architecture()), []float64(nil)
 	reached := make([]int, len(p.table.Candidates))
 	best, bestAt := math.Inf(-1), map[int]float64{}
+	stale := 0
 	for _, h := range history {
 		y := float64(p.table.Scores[h.Candidate][h.Epoch-1])
 		if err := rows.Append(p.row(10000, h.Candidate, h.Epoch)); err != nil {
@@ -202,14 +189,20 @@ func (p *published) choose(t *testing.T, history []search.Proposal, ended map[in
 		}
 		targets = append(targets, y)
 		reached[h.Candidate] = h.Epoch
-		best = max(best, y)
+		if stale++; y > best {
+			best, stale = y, 0
+		}
 		if v, ok := bestAt[h.Epoch]; !ok || y > v {
 			bestAt[h.Epoch] = y
 		}
 	}
 	if len(history) > 1 {
 		steps := p.options.RefineSteps
-		if p.fits < p.options.InitialFits {
+		stagnates := float64(stale) >= 1.2*float64(p.table.MaxEpochs) && p.revived != best
+		if stagnates {
+			p.revived = best
+		}
+		if p.fits < p.options.InitialFits || stagnates {
 			p.surface, steps = p.model.Performance.Clone(), p.options.RestartSteps
 		}
 		p.fits++
@@ -399,10 +392,6 @@ func TestProblemsThatCannotBeSearched(t *testing.T) {
 			t.Errorf("error %v, want one with %q", err, c.want)
 		}
 	}
-	none := quicktune.ReferenceMethod(func(string) *predictor.Model { return nil }, quicktune.Options{})
-	if _, err := none.New(p); err == nil || !strings.Contains(err.Error(), "no model was meta-trained for data set") {
-		t.Errorf("without a model: %v", err)
-	}
 }
 
 func TestMethodNames(t *testing.T) {
@@ -415,9 +404,12 @@ func TestMethodNames(t *testing.T) {
 		{quicktune.Options{Scratch: true, IgnoreCost: true}, "quicktune-reference:-M-C", "-M -C +G", search.Uses{Fidelity: true}},
 		{quicktune.Options{Scratch: true, WholeCurves: true, HubSize: 3}, "quicktune-reference:-M-G", "-M +C -G, hub=3", search.Uses{Cost: true, MetaData: true}},
 	} {
-		m := quicktune.ReferenceMethod(nil, c.o)
+		m := quicktune.ReferenceMethod(c.o, predictor.LearnOptions{})
 		if m.Name != c.name || m.Details != c.details || m.Uses != c.uses {
 			t.Errorf("%+v: %q, %q, %+v", c.o, m.Name, m.Details, m.Uses)
+		}
+		if learns := m.Learn != nil; learns == (m.New != nil) || learns != c.uses.MetaData {
+			t.Errorf("%s learns: %v, searches at once: %v", m.Name, learns, m.New != nil)
 		}
 	}
 }

@@ -1,158 +1,337 @@
-// Package crossval meta-learns the predictors of Quick-Tune on the curves of a
-// meta-dataset such that no method ever sees the data set it is tested on: the
-// data sets are split into five folds, and each round trains on three of them,
-// picks the best weights on a fourth and is tested on the fifth.
+// Package crossval lets methods learn from the curves of a meta-dataset such
+// that none ever sees the data set it is tested on: the data sets are dealt to
+// five folds, and each round learns from three of them, may choose by a fourth
+// and is tested on the fifth.
 //
-// Models are kept in a cache under a key made of all that they depend on, so
-// each is trained once on a machine; a training that was interrupted goes on
-// where it stopped. The package refuses to judge models and to choose settings:
-// it never looks at a curve of a test data set.
+// What was learnt is kept in a cache, in one directory for all that a round
+// depends on, so it is learnt once on a machine. The package refuses to judge
+// methods and to choose their settings: it never looks at a curve of a test data
+// set.
 package crossval
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"quicktune/benchmark/replay"
+	"quicktune/internal/atomicfile"
 	"quicktune/metadataset"
 	"quicktune/predictor"
-	"quicktune/space"
+	"quicktune/search"
 )
 
 // Version is part of every key in the cache. It is raised whenever the same
-// data and options would give other weights than before.
-const Version = 1
+// meta-dataset and split would give other [search.MetaData] than before.
+const Version = 2
 
 // DefaultShuffle is the seed of the shuffle that deals data sets to folds in the
 // released experiments.
 const DefaultShuffle = 42
 
-// stateEvery is the number of iterations after which an interrupted training
-// goes on at the latest.
-const stateEvery = 1000
-
-// Options say what is trained, on what and where models are kept. The zero value
-// is the published meta-training, but for EncodeAll.
+// Options say which rounds there are and where what was learnt is kept.
 type Options struct {
-	// Training defaults to predictor.ReferenceMetaTrain. Its states and
-	// progress are set here; those that it brings are ignored.
-	Training *predictor.MetaTrainOptions
-	// Architecture defaults to predictor.Reference with the curve length of
-	// the meta-dataset.
-	Architecture *predictor.Architecture
-	// EncodeAll standardises configurations by those of all data sets, the
-	// tested ones included, as the public implementation does. By default
-	// only the training data sets count.
-	EncodeAll bool
-
-	// Splits are the rounds; nil deals the data sets to five folds by
-	// predictor.Splits with the seed Shuffle (nil: DefaultShuffle).
-	Splits  []predictor.Split
+	// Shuffle is the seed of predictor.Splits, which deals the data sets to
+	// folds; nil: DefaultShuffle.
 	Shuffle *uint32
-	// Test names the data sets that models are wanted for; nil means all.
+	// Test names the data sets that methods are wanted for; nil means all.
 	// Rounds that test none of them are left out.
 	Test []string
+	// HoldOut, if not empty, replaces the folds by a single round, which is
+	// tested on these data sets and learns from all others, as [All] does.
+	// Test has no effect then.
+	HoldOut []string
 
-	// Cache is the directory that models are kept in. It defaults to
+	// Cache is the directory that everything learnt is kept in. It defaults to
 	// quicktune/models in os.UserCacheDir.
 	Cache string
-	// Parallel is how many models are trained at once, each on up to two
-	// processors; default one for each processor. It changes no result.
+	// Parallel is how many processors to use; default all. It changes no
+	// result.
 	Parallel int
-	// Progress, if not nil, is told how the rounds advance, from one goroutine
-	// at a time.
+	// Progress, if not nil, is told how the learning advances, from one
+	// goroutine at a time.
 	Progress func(Progress)
 }
 
-// Progress tells of one round.
+// Progress tells of one method in one round.
 type Progress struct {
+	Method        string
 	Round, Rounds int // Round counts from 1
 	Split         predictor.Split
-	// Cached is true, in the only report of its round, if the model was
-	// trained before.
-	Cached bool
-	predictor.Progress
+	Key           string // of the round, the name of its directory in the cache
+	// Done and Total count as the method does; Total is 0 until it tells.
+	Done, Total int64
+	// Finished marks the last report of a method in a round. Cached is true
+	// if nothing had to be learnt. Seconds is what learning took, those of
+	// interrupted attempts included, on the machine that did it.
+	Finished, Cached bool
+	Seconds          float64
 }
 
-// Models meta-learns a model for every round and returns them by the data sets
-// that each may be tested on. A model is shared by the data sets of its fold;
-// it must not be changed.
+// Learn calls Learn of every method that has it once a round, and returns the
+// methods with a New that picks what was learnt by the data set to be searched
+// on. Methods without Learn are returned as they are. The split is added to the
+// Details of a method that learnt.
 //
 // A meta-dataset of fewer than five data sets is left-one-out instead: each data
-// set is tested with a model of the others, one of which validates if there are
-// at least two. With a single data set there is nothing to train on, which is an
-// error.
-func Models(ctx context.Context, s *metadataset.Store, o Options) (map[string]*predictor.Model, error) {
-	splits, err := o.rounds(s)
+// set is tested with what was learnt from the others, one of which is for
+// validation if there are at least two. With a single data set there is nothing
+// to learn from, which is an error.
+func Learn(ctx context.Context, s *metadataset.Store, methods []search.Method, o Options) ([]search.Method, error) {
+	if !slices.ContainsFunc(methods, learns) {
+		return slices.Clone(methods), nil
+	}
+	rounds, err := o.rounds(s)
 	if err != nil {
 		return nil, fmt.Errorf("cross-validation: %w", err)
 	}
-	c, err := newCourse(s, o, len(splits))
+	factories, err := learn(ctx, s, methods, rounds, o)
 	if err != nil {
-		return nil, fmt.Errorf("cross-validation: %w", err)
+		return nil, err
 	}
-	models := make([]*predictor.Model, len(splits))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(c.parallel())
-	for i, split := range splits {
-		group.Go(func() error {
-			var err error
-			models[i], err = c.train(ctx, i, split)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("cross-validation: %w", err)
-	}
-	byTest := make(map[string]*predictor.Model)
-	for i, split := range splits {
-		for _, name := range split.Test {
-			byTest[name] = models[i]
+	out := slices.Clone(methods)
+	for i := range out {
+		m := &out[i]
+		if !learns(*m) {
+			continue
+		}
+		byTest := make(map[string]search.Factory)
+		for r, split := range rounds {
+			for _, name := range split.Test {
+				byTest[name] = factories[i][r]
+			}
+		}
+		m.Details = strings.TrimPrefix(m.Details+", "+o.describe(len(s.Datasets)), ", ")
+		m.Learn = nil
+		m.New = func(p search.Problem) (search.Optimizer, error) {
+			factory := byTest[p.Task.Name]
+			if factory == nil {
+				return nil, fmt.Errorf("%s: nothing was learnt for data set %q; it was for %s",
+					m.Name, p.Task.Name, strings.Join(tested(rounds), ", "))
+			}
+			return factory(p)
 		}
 	}
-	return byTest, nil
+	return out, nil
 }
 
-// TrainOne meta-learns one model on all data sets, for use on a new one. A fifth
-// of them, at least one, is left out of the training and picks the best weights;
-// a single data set is trained on without validation. Test, Splits and EncodeAll
-// have no effect.
-func TrainOne(ctx context.Context, s *metadataset.Store, o Options) (*predictor.Model, error) {
-	o.EncodeAll, o.Splits, o.Test = false, nil, nil
-	all := names(s)
-	split := predictor.Split{Train: all}
-	if len(all) > 1 {
-		splits, err := o.rounds(s)
-		if err != nil {
-			return nil, fmt.Errorf("meta-training: %w", err)
-		}
-		split = splits[0]
-		split.Train = append(slices.Clone(split.Train), split.Test...)
-		if len(split.Validation) == 0 {
-			split.Validation = split.Test
-			split.Train = split.Train[:len(split.Train)-len(split.Test)]
-		}
-		split.Test = nil
+func learns(m search.Method) bool { return m.Learn != nil }
+
+// All lets a method learn from all data sets, for use on a new one. A fifth of
+// them, at least one, is for validation; a single data set is learnt from
+// without. Test and HoldOut have no effect. The factory of a method without
+// Learn is its New.
+func All(ctx context.Context, s *metadataset.Store, method search.Method, o Options) (search.Factory, error) {
+	if !learns(method) {
+		return method.New, nil
 	}
-	c, err := newCourse(s, o, 1)
+	split, err := o.single(names(s), nil)
 	if err != nil {
-		return nil, fmt.Errorf("meta-training: %w", err)
+		return nil, err
 	}
-	m, err := c.train(ctx, 0, split)
+	factories, err := learn(ctx, s, []search.Method{method}, []predictor.Split{split}, o)
 	if err != nil {
-		return nil, fmt.Errorf("meta-training: %w", err)
+		return nil, err
+	}
+	return factories[0][0], nil
+}
+
+// MetaData is what a round may know of a meta-dataset. Cache, Parallel and
+// Progress are for the caller to set.
+func MetaData(s *metadataset.Store, split predictor.Split) (search.MetaData, error) {
+	m := search.MetaData{
+		Space: s.Space, MaxEpochs: s.Manifest.MaxEpochs, ModelParam: s.Manifest.ModelParam,
+		Parallel: 1,
+	}
+	for _, model := range s.Models {
+		m.Hub = append(m.Hub, search.Model{
+			Name: model.Name, Params: unknown(model.Params), SourceAccuracy: unknown(model.SourceAccuracy),
+			Pixels: unknown(model.Pixels), GMACs: unknown(model.GMACs),
+		})
+	}
+	for _, part := range []struct {
+		names []string
+		into  *[]search.Curves
+	}{{split.Train, &m.Train}, {split.Validation, &m.Validation}} {
+		for _, name := range part.names {
+			d, ok := s.DatasetIndex(name)
+			if !ok {
+				return m, fmt.Errorf("there is no data set %q in %s", name, s.Dir)
+			}
+			t, err := replay.FromStore(s, d, nil)
+			if err != nil {
+				return m, err
+			}
+			c := search.Curves{Task: t.Task, Configs: t.Candidates, Scores: t.Scores, Seconds: t.Seconds}
+			for curve := range s.Curves(d) {
+				c.Untrained = append(c.Untrained, s.Ends[curve] == metadataset.EndMemoryTest)
+			}
+			*part.into = append(*part.into, c)
+			m.Metric = t.Metric
+		}
 	}
 	return m, nil
+}
+
+// unknown turns 0, which no model has, into NaN.
+func unknown(v float64) float64 {
+	if v == 0 {
+		return math.NaN()
+	}
+	return v
+}
+
+// learn returns a factory for every method that learns, by method and round.
+func learn(ctx context.Context, s *metadataset.Store, methods []search.Method, rounds []predictor.Split, o Options) ([][]search.Factory, error) {
+	if o.Cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("no place to keep what was learnt: %w", err)
+		}
+		o.Cache = filepath.Join(dir, "quicktune", "models")
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = runtime.GOMAXPROCS(0)
+	}
+	if tell := o.Progress; tell != nil {
+		var mu sync.Mutex
+		o.Progress = func(p Progress) {
+			mu.Lock()
+			defer mu.Unlock()
+			tell(p)
+		}
+	} else {
+		o.Progress = func(Progress) {}
+	}
+	factories := make([][]search.Factory, len(methods))
+	for i := range factories {
+		factories[i] = make([]search.Factory, len(rounds))
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(o.Parallel)
+	for r, split := range rounds {
+		group.Go(func() error {
+			meta, err := MetaData(s, split)
+			if err != nil {
+				return err
+			}
+			meta.Parallel = max(1, o.Parallel/len(rounds))
+			key := key(s, split)
+			meta.Cache = filepath.Join(o.Cache, key)
+			if err := os.MkdirAll(meta.Cache, 0o777); err != nil {
+				return fmt.Errorf("no place to keep what was learnt: %w", err)
+			}
+			// One after the other: methods may share what they keep.
+			for i, m := range methods {
+				if !learns(m) {
+					continue
+				}
+				p := Progress{Method: m.Name, Round: r + 1, Rounds: len(rounds), Split: split, Key: key}
+				if factories[i][r], err = learnOnce(ctx, m, meta, p, o.Progress); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return factories, group.Wait()
+}
+
+// learnOnce calls a method and keeps how long it took.
+func learnOnce(ctx context.Context, m search.Method, meta search.MetaData, p Progress, tell func(Progress)) (search.Factory, error) {
+	path := filepath.Join(meta.Cache, recordName(m))
+	before := readRecord(path)
+	var worked bool
+	meta.Progress = func(done, total int64) {
+		worked = true
+		p.Done, p.Total = done, total
+		tell(p)
+	}
+	tell(p)
+	start := time.Now()
+	factory, err := m.Learn(ctx, meta)
+	now := record{Method: m.Name, Details: m.Details, Train: p.Split.Train, Validation: p.Split.Validation, Finished: err == nil}
+	now.Seconds = time.Since(start).Seconds()
+	switch {
+	case before.Finished && !worked && err == nil:
+		now.Seconds, p.Cached = before.Seconds, true
+	case !before.Finished:
+		now.Seconds += before.Seconds
+	}
+	if !p.Cached {
+		err = cmp.Or(err, writeRecord(path, now))
+	}
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s, learning from %s: %w", m.Name, strings.Join(p.Split.Train, ", "), err)
+	}
+	p.Finished, p.Seconds = true, now.Seconds
+	if !p.Cached && p.Total > 0 {
+		p.Done = p.Total
+	}
+	tell(p)
+	return factory, nil
+}
+
+// record says what learning in a directory of the cache took.
+type record struct {
+	Method     string   `json:"method"`
+	Details    string   `json:"details"`
+	Train      []string `json:"train"`
+	Validation []string `json:"validation"`
+	Finished   bool     `json:"finished"`
+	Seconds    float64  `json:"seconds"`
+}
+
+// recordName is the name of a method's record.
+func recordName(m search.Method) string {
+	sum := sha256.Sum256([]byte(m.Name + "\n" + m.Details))
+	return "learnt-" + hex.EncodeToString(sum[:8]) + ".json"
+}
+
+// readRecord returns the zero record where there is no readable one: all that is
+// lost is a duration.
+func readRecord(path string) (r record) {
+	data, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(data, &r) != nil {
+		return record{}
+	}
+	return r
+}
+
+func writeRecord(path string, r record) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(append(data, '\n'))
+		return err
+	})
+}
+
+// key names what a round may know.
+func key(s *metadataset.Store, split predictor.Split) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %s\n%q\n%q\n", Version, s.Manifest.Hash, split.Train, split.Validation)
+	return hex.EncodeToString(h.Sum(nil))[:32]
 }
 
 func names(s *metadataset.Store) []string {
@@ -163,34 +342,77 @@ func names(s *metadataset.Store) []string {
 	return out
 }
 
+func tested(rounds []predictor.Split) []string {
+	var out []string
+	for _, r := range rounds {
+		out = append(out, r.Test...)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (o Options) seed() uint32 {
+	if o.Shuffle == nil {
+		return DefaultShuffle
+	}
+	return *o.Shuffle
+}
+
+// describe says in a few words how data sets are split.
+func (o Options) describe(datasets int) string {
+	switch {
+	case len(o.HoldOut) > 0:
+		held := slices.Sorted(slices.Values(o.HoldOut))
+		return fmt.Sprintf("learnt from all data sets but %s (shuffle %d)", strings.Join(held, " "), o.seed())
+	case datasets < predictor.Folds:
+		return "leave-one-out over data sets"
+	}
+	return fmt.Sprintf("%d folds over data sets (shuffle %d)", predictor.Folds, o.seed())
+}
+
 // rounds returns the rounds that are wanted.
 func (o Options) rounds(s *metadataset.Store) ([]predictor.Split, error) {
-	splits := o.Splits
-	if splits == nil {
-		var err error
-		if splits, err = deal(names(s), o.Shuffle); err != nil {
-			return nil, err
+	all := names(s)
+	for _, name := range slices.Concat(o.Test, o.HoldOut) {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("there is no data set %q in %s", name, s.Dir)
 		}
 	}
-	if err := check(splits, s); err != nil {
-		return nil, err
+	if len(o.HoldOut) > 0 {
+		rest := slices.DeleteFunc(all, func(name string) bool { return slices.Contains(o.HoldOut, name) })
+		split, err := o.single(rest, o.HoldOut)
+		return []predictor.Split{split}, err
 	}
-	if o.Test == nil {
-		return splits, nil
+	splits, err := o.deal(all)
+	if err != nil || o.Test == nil {
+		return splits, err
 	}
-	for _, name := range o.Test {
-		if !slices.ContainsFunc(splits, func(p predictor.Split) bool { return slices.Contains(p.Test, name) }) {
-			return nil, fmt.Errorf("no round tests data set %q", name)
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(splits), func(p predictor.Split) bool {
+	return slices.DeleteFunc(splits, func(p predictor.Split) bool {
 		return !slices.ContainsFunc(p.Test, func(name string) bool { return slices.Contains(o.Test, name) })
 	}), nil
 }
 
+// single is a round that learns from all given data sets.
+func (o Options) single(known, test []string) (predictor.Split, error) {
+	switch n := len(known); {
+	case n == 0:
+		return predictor.Split{}, errors.New("no data set is left to learn from")
+	case n == 1:
+		return predictor.Split{Train: known, Test: test}, nil
+	case n < predictor.Folds:
+		return predictor.Split{Train: known[1:], Validation: known[:1], Test: test}, nil
+	}
+	splits, err := predictor.Splits(known, o.seed())
+	if err != nil {
+		return predictor.Split{}, err
+	}
+	first := splits[0]
+	return predictor.Split{Train: slices.Concat(first.Train, first.Test), Validation: first.Validation, Test: test}, nil
+}
+
 // deal splits data sets by the published rule or, where folds would be empty,
 // leaves one out at a time.
-func deal(names []string, shuffle *uint32) ([]predictor.Split, error) {
+func (o Options) deal(names []string) ([]predictor.Split, error) {
 	n := len(names)
 	switch {
 	case n < 2:
@@ -199,7 +421,7 @@ func deal(names []string, shuffle *uint32) ([]predictor.Split, error) {
 		splits := make([]predictor.Split, n)
 		for i := range splits {
 			splits[i].Test = []string{names[i]}
-			rest := append(slices.Clone(names[i+1:]), names[:i]...)
+			rest := slices.Concat(names[i+1:], names[:i])
 			if len(rest) > 1 {
 				splits[i].Validation, rest = rest[:1], rest[1:]
 			}
@@ -207,208 +429,6 @@ func deal(names []string, shuffle *uint32) ([]predictor.Split, error) {
 		}
 		return splits, nil
 	}
-	seed := uint32(DefaultShuffle)
-	if shuffle != nil {
-		seed = *shuffle
-	}
-	splits, err := predictor.Splits(names, seed)
+	splits, err := predictor.Splits(names, o.seed())
 	return splits[:], err
-}
-
-// check holds that every round trains on something, that nothing it is tested on
-// has a part in its training, and that no data set is tested twice.
-func check(splits []predictor.Split, s *metadataset.Store) error {
-	tested := make(map[string]int)
-	for i, p := range splits {
-		if len(p.Train) == 0 {
-			return fmt.Errorf("round %d has no data set to train on", i+1)
-		}
-		part := make(map[string]string)
-		for _, set := range []struct {
-			name  string
-			names []string
-		}{{"train", p.Train}, {"validation", p.Validation}, {"test", p.Test}} {
-			for _, name := range set.names {
-				if _, ok := s.DatasetIndex(name); !ok {
-					return fmt.Errorf("round %d: there is no data set %q in %s", i+1, name, s.Dir)
-				}
-				if other, twice := part[name]; twice {
-					return fmt.Errorf("round %d: data set %q is listed for %s and for %s", i+1, name, other, set.name)
-				}
-				part[name] = set.name
-			}
-		}
-		for _, name := range p.Test {
-			if j, twice := tested[name]; twice {
-				return fmt.Errorf("data set %q is tested in rounds %d and %d", name, j, i+1)
-			}
-			tested[name] = i + 1
-		}
-	}
-	return nil
-}
-
-// course is all that the rounds share.
-type course struct {
-	store    *metadataset.Store
-	opt      Options
-	arch     predictor.Architecture
-	training predictor.MetaTrainOptions
-	rounds   int
-	report   func(Progress)
-}
-
-func newCourse(s *metadataset.Store, o Options, rounds int) (*course, error) {
-	if s.Space.Hash() != space.QuickTune().Hash() {
-		return nil, fmt.Errorf("%s: the search space is %q; the published predictor knows that of Quick-Tune only", s.Dir, s.Space.Name())
-	}
-	c := &course{store: s, opt: o, rounds: rounds, report: func(Progress) {}}
-	if o.Architecture != nil {
-		c.arch = *o.Architecture
-	} else {
-		c.arch = predictor.Reference()
-		c.arch.MaxEpochs = s.Manifest.MaxEpochs
-	}
-	if o.Training != nil {
-		c.training = *o.Training
-	} else {
-		c.training = predictor.ReferenceMetaTrain()
-	}
-	c.training.State, c.training.StateEvery, c.training.Progress = "", stateEvery, nil
-	if c.opt.Cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("no place to keep models: %w", err)
-		}
-		c.opt.Cache = filepath.Join(dir, "quicktune", "models")
-	}
-	if err := os.MkdirAll(c.opt.Cache, 0o755); err != nil {
-		return nil, fmt.Errorf("no place to keep models: %w", err)
-	}
-	if o.Progress != nil {
-		var mu sync.Mutex
-		c.report = func(p Progress) {
-			mu.Lock()
-			defer mu.Unlock()
-			o.Progress(p)
-		}
-	}
-	return c, nil
-}
-
-func (c *course) parallel() int {
-	if c.opt.Parallel > 0 {
-		return c.opt.Parallel
-	}
-	return runtime.GOMAXPROCS(0)
-}
-
-// train returns the model of a round from the cache, or trains it.
-func (c *course) train(ctx context.Context, round int, split predictor.Split) (*predictor.Model, error) {
-	progress := Progress{Round: round + 1, Rounds: c.rounds, Split: split}
-	path := filepath.Join(c.opt.Cache, c.key(split)+".safetensors")
-	// A damaged file is made again.
-	if m, err := predictor.Load(path); err == nil {
-		progress.Cached = true
-		c.report(progress)
-		return m, nil
-	} else if !errors.Is(err, os.ErrNotExist) {
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-	encoder, err := c.encoder(split)
-	if err != nil {
-		return nil, err
-	}
-	train, err := c.tasks(split.Train, encoder)
-	if err != nil {
-		return nil, err
-	}
-	validation, err := c.tasks(split.Validation, encoder)
-	if err != nil {
-		return nil, err
-	}
-	training := c.training
-	training.State = strings.TrimSuffix(path, ".safetensors") + ".state"
-	training.Progress = func(p predictor.Progress) {
-		progress := progress
-		progress.Progress = p
-		c.report(progress)
-	}
-	m, err := predictor.MetaTrain(ctx, c.arch, train, validation, training)
-	if err != nil {
-		return nil, err
-	}
-	m.Info.SpaceHash = c.store.Space.Hash()
-	m.Info.Metric = string(c.store.Manifest.Metric.Column)
-	m.Info.Encoder = encoder
-	if err := m.Save(path); err != nil {
-		return nil, err
-	}
-	for _, part := range []string{".performance", ".cost"} {
-		if err := os.Remove(training.State + part); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return m, nil
-}
-
-// key names the model of a round by all that it depends on.
-func (c *course) key(split predictor.Split) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d %d %s\n%+v\n%+v\n%t\n%q\n%q\n", Version, predictor.CheckpointVersion, c.store.Manifest.Hash,
-		c.arch, c.training, c.opt.EncodeAll, split.Train, split.Validation)
-	return hex.EncodeToString(h.Sum(nil))[:32]
-}
-
-// encoder standardises by the configurations that a round may know.
-func (c *course) encoder(split predictor.Split) (*predictor.Encoder, error) {
-	known := split.Train
-	if c.opt.EncodeAll {
-		known = names(c.store)
-	}
-	var configs []space.Config
-	for _, name := range known {
-		d, _ := c.store.DatasetIndex(name)
-		for curve := range c.store.Curves(d) {
-			configs = append(configs, c.store.Config(curve))
-		}
-	}
-	if len(configs) == 0 {
-		return nil, fmt.Errorf("the training data sets %s have no curve", strings.Join(known, ", "))
-	}
-	return predictor.NewEncoder(configs)
-}
-
-// tasks reads data sets from the store.
-func (c *course) tasks(names []string, encoder *predictor.Encoder) ([]predictor.Task, error) {
-	var tasks []predictor.Task
-	for _, name := range names {
-		d, _ := c.store.DatasetIndex(name)
-		set := c.store.Datasets[d]
-		t := predictor.Task{
-			Name: name,
-			Meta: []float64{float64(set.TrainSamples), float64(set.Classes), float64(set.Pixels), float64(set.Channels)},
-		}
-		for curve := range c.store.Curves(d) {
-			config, err := encoder.Encode(nil, c.store.Config(curve))
-			if err != nil {
-				return nil, fmt.Errorf("data set %q, curve %q: %w", name, c.store.IDs[curve], err)
-			}
-			t.Config = append(t.Config, config)
-			t.Scores = append(t.Scores, widen(c.store.Score(curve)))
-			t.Seconds = append(t.Seconds, widen(c.store.Seconds(curve)))
-		}
-		tasks = append(tasks, t)
-	}
-	return tasks, nil
-}
-
-func widen(x []float32) []float64 {
-	out := make([]float64, len(x))
-	for i, v := range x {
-		out[i] = float64(v)
-	}
-	return out
 }
