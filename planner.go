@@ -1,13 +1,84 @@
 package quicktune
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 
 	"quicktune/predictor/forecast"
 	"quicktune/search"
 )
+
+// PlannerMethod is [Planner] with forecasts learnt from other data sets, as an
+// entry of the table of methods.
+func PlannerMethod() search.Method {
+	return search.Method{
+		Name: "quicktune", Title: "Quick-Tune",
+		Source:  "this project; after Arango et al., Quick-Tune, ICLR 2024",
+		Details: "boosted-tree forecasts of curves and costs, expected improvement within the budget",
+		Uses:    search.Uses{Fidelity: true, Cost: true, MetaData: true, Budget: true},
+		Learn: func(ctx context.Context, meta search.MetaData) (search.Factory, error) {
+			m, err := LearnForecasts(ctx, meta)
+			if err != nil {
+				return nil, err
+			}
+			return func(p search.Problem) (search.Optimizer, error) { return NewPlanner(p, m) }, nil
+		},
+	}
+}
+
+// LearnForecasts meta-learns the forecasts of [Planner] on training and
+// validation data sets alike, since nothing is chosen on the latter. It keeps
+// the model in the cache.
+func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model, error) {
+	if !meta.Metric.Bounded {
+		return nil, fmt.Errorf("quicktune: the forecasts are of accuracies in [0, 1]; the metric %q has no bounds", meta.Metric.Name)
+	}
+	path := ""
+	if meta.Cache != "" {
+		path = filepath.Join(meta.Cache, fmt.Sprintf("forecasts-%d.zip", forecast.Version))
+		m, err := forecast.Load(path)
+		if err == nil {
+			return m, nil
+		}
+		// A damaged file is made again.
+		if !errors.Is(err, os.ErrNotExist) {
+			if err := os.Remove(path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	hub := make(forecast.Hub)
+	for _, m := range meta.Hub {
+		hub[m.Name] = forecast.ModelFacts{Params: m.Params, SourceAccuracy: m.SourceAccuracy, Pixels: m.Pixels, GMACs: m.GMACs}
+	}
+	f := forecast.NewFeatures(meta.Space, meta.ModelParam, hub)
+	var tasks []forecast.Task
+	for _, part := range [][]search.Curves{meta.Train, meta.Validation} {
+		for _, c := range part {
+			t := forecast.Task{
+				Name: c.Task.Name, Descriptors: forecast.Descriptors{Samples: c.Task.TrainSamples, Classes: c.Task.Classes},
+				Scores: c.Scores, Seconds: c.Seconds, Skip: c.Untrained,
+			}
+			for i, config := range c.Configs {
+				row, err := f.Row(config, t.Descriptors)
+				if err != nil {
+					return nil, fmt.Errorf("quicktune: data set %q, configuration %d: %w", t.Name, i, err)
+				}
+				t.Rows = append(t.Rows, row)
+			}
+			tasks = append(tasks, t)
+		}
+	}
+	m, err := forecast.Train(ctx, f, meta.MaxEpochs, tasks, forecast.Options{Parallel: meta.Parallel, Progress: meta.Progress})
+	if err != nil || path == "" {
+		return m, err
+	}
+	return m, m.Save(path)
+}
 
 // Planner is Quick-Tune with forecasts in place of the deep kernel and a plan to
 // the end of the budget in place of a look at the next epoch. It is the default
@@ -93,6 +164,9 @@ func NewPlanner(p search.Problem, m *forecast.Model) (*Planner, error) {
 		return nil, fmt.Errorf("quicktune: curves of up to %d epochs, but the forecasts end at %d", p.MaxEpochs, m.MaxEpochs())
 	case len(forecast.Horizons) > maxHorizons:
 		return nil, errors.New("quicktune: more horizons than a plan holds")
+	}
+	if p.Space == nil || p.Space.Hash() != m.Features().Space().Hash() {
+		return nil, errors.New("quicktune: the forecasts were learnt on another search space")
 	}
 	q := &Planner{model: m, maxEpochs: p.MaxEpochs, budget: p.Budget, plans: make([]plan, len(p.Candidates))}
 	if q.budget <= 0 {

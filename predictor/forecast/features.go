@@ -37,6 +37,7 @@ type Descriptors struct {
 type Features struct {
 	space      *space.Space
 	hub        Hub
+	modelParam string
 	names      []string
 	model      int // index of the hyperparameter, -1 if there is none
 	batch      int
@@ -50,7 +51,6 @@ type Features struct {
 
 // The hyperparameters that combinations are made from.
 const (
-	paramModel     = "model"
 	paramBatch     = "batch_size"
 	paramRate      = "lr"
 	paramFreeze    = "pct_to_freeze"
@@ -87,11 +87,12 @@ var curveColumns = []string{
 	paramFreeze, "mixup", "cutmix", "mixup_prob", "smoothing", "drop", "weight_decay", "stoch_norm",
 }
 
-// NewFeatures prepares the features of a search space.
-func NewFeatures(s *space.Space, hub Hub) *Features {
+// NewFeatures prepares the features of a search space, whose hyperparameter
+// modelParam names the pretrained model; "" if there is none.
+func NewFeatures(s *space.Space, modelParam string, hub Hub) *Features {
 	f := &Features{
-		space: s, hub: hub,
-		model: s.Index(paramModel), batch: s.Index(paramBatch), rate: s.Index(paramRate),
+		space: s, hub: hub, modelParam: modelParam,
+		model: s.Index(modelParam), batch: s.Index(paramBatch), rate: s.Index(paramRate),
 		freeze: s.Index(paramFreeze), optimizer: s.Index(paramOptimizer), warmup: -1,
 	}
 	for i := range s.Len() {
@@ -123,6 +124,9 @@ func NewFeatures(s *space.Space, hub Hub) *Features {
 	}
 	return f
 }
+
+// Space is the search space whose configurations are understood.
+func (f *Features) Space() *space.Space { return f.space }
 
 // Width is the number of columns of a row.
 func (f *Features) Width() int { return len(f.names) }

@@ -163,8 +163,8 @@ func (m *Model) Continuation(gain, spread []float64, row []float64, p *Prior, sc
 const (
 	// minSpread keeps forecasts from being certain.
 	minSpread = 0.02
-	// halfNormal turns the mean of the deviations upwards into their root mean
-	// square, as for a normal distribution.
+	// halfNormal turns the mean absolute deviation into the standard deviation
+	// of a normal distribution.
 	halfNormal = 1.2533141373155003
 )
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,6 +23,9 @@ type Options struct {
 	// Parallel is how many trees are grown at the same time; 0 means 1. It
 	// changes no result.
 	Parallel int
+	// Progress, if not nil, is told how many of the ensembles are grown, from
+	// one goroutine at a time.
+	Progress func(done, total int64)
 }
 
 // The sizes of the models. They were chosen on inner folds of the Extended
@@ -162,7 +166,13 @@ type training struct {
 	o    Options
 	ctx  context.Context
 	sets []*set
+
+	mu   sync.Mutex
+	done int64
 }
+
+// allEnsembles is how many a whole training grows at most.
+const allEnsembles = (targets+1)*(repetitions+innerFolds) + 1 + repetitions
 
 // set is a data set in training.
 type set struct {
@@ -419,8 +429,10 @@ func (t *training) fitGain() error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	// The spread upwards is what decides whether a curve is worth going on.
-	var above sample
+	// The mean absolute error on data sets that were left out is what the spread
+	// learns. Errors upwards alone, which are what a search hopes for, are too
+	// few to learn from and made worse decisions at long budgets.
+	var off sample
 	for i, d := range t.sets {
 		if inner[d.fold] == nil {
 			continue
@@ -428,15 +440,13 @@ func (t *training) fitGain() error {
 		w := t.gainWidth()
 		for j, y := range parts[i].y {
 			x := parts[i].x[j*w : (j+1)*w]
-			if r := y - inner[d.fold].Predict(x); r > 0 {
-				above.x, above.y = append(above.x, x...), append(above.y, r)
-			}
+			off.x, off.y = append(off.x, x...), append(off.y, math.Abs(y-inner[d.fold].Predict(x)))
 		}
 	}
-	if len(above.y) == 0 {
-		above = sample{all.x, make([]float64, len(all.y))}
+	if len(off.y) == 0 {
+		off = sample{all.x, make([]float64, len(all.y))}
 	}
-	return t.fit(&t.spread, spreadTrees(t.seed("spread")), above.x, t.gainWidth(), above.y)
+	return t.fit(&t.spread, spreadTrees(t.seed("spread")), off.x, t.gainWidth(), off.y)
 }
 
 // fitCost learns the seconds of an epoch and training sample.
@@ -491,6 +501,12 @@ func (t *training) fit(dst **trees.Ensemble, b trees.Boosting, x []float64, cols
 	}
 	e, err := b.Fit(x, cols, y, nil)
 	*dst = e
+	if err == nil && t.o.Progress != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.done++
+		t.o.Progress(t.done, allEnsembles)
+	}
 	return err
 }
 
