@@ -67,6 +67,8 @@ var definitions = []func() definition{
 	ashaStopping,
 	ashaSyneTunePromotion,
 	ashaSyneTuneStopping,
+	medianStopping,
+	percentileStopping,
 	metaTrees,
 }
 

@@ -100,6 +100,8 @@ func TestUnusualSettingsKeepTheContract(t *testing.T) {
 		{"asha-stopping", "eta=4 brackets=2 max-epochs=8"},
 		{"asha-synetune-promotion", "eta=2 brackets=3"},
 		{"asha-synetune-stopping", "eta=1000 min-epochs=9"},
+		{"median-stopping", "startup=1 warmup=3 interval=4 min-trials=3"},
+		{"percentile-stopping", "percentile=90 startup=2"},
 		{"meta-trees", "horizon=50 share=0.01 margin=2 patience=1"},
 	} {
 		t.Run(c.method+" "+c.settings, func(t *testing.T) {
@@ -136,6 +138,8 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"asha-stopping":           "eta=3, stopping, max(1, floor(n/eta)), from epoch 1, brackets=1",
 		"asha-synetune-promotion": "eta=3, promotion, quantile, from epoch 1, brackets=1",
 		"asha-synetune-stopping":  "eta=3, stopping, quantile, from epoch 1, brackets=1",
+		"median-stopping":         "percentile=50, startup=5, warmup=0, interval=1, min-trials=1",
+		"percentile-stopping":     "percentile=25, startup=5, warmup=0, interval=1, min-trials=1",
 		"meta-trees":              "300 trees, 8 epochs within 0.5 of the budget, margin=0.05, patience=6",
 	}
 	methods := Methods()
