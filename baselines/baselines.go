@@ -70,6 +70,7 @@ var definitions = []func() definition{
 	medianStopping,
 	percentileStopping,
 	metaTrees,
+	dyhpoMethod,
 }
 
 // Methods returns all methods with their default settings, in the order in

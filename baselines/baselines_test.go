@@ -14,13 +14,25 @@ import (
 
 func TestEveryMethodKeepsTheContract(t *testing.T) {
 	for _, m := range Methods() {
-		t.Run(m.Name, func(t *testing.T) { searchtest.Run(t, learned(m), contractOptions[m.Name]) })
+		t.Run(m.Name, func(t *testing.T) {
+			m, err := New(m.Name, parseSettings(contractSettings[m.Name]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			searchtest.Run(t, learned(m), contractOptions[m.Name])
+		})
 	}
 }
 
 // contractOptions adapts the suite to methods by name.
 var contractOptions = map[string]searchtest.Options{
 	"meta-trees": {Seedless: true},
+	"dyhpo":      {Proposals: 40},
+}
+
+// contractSettings makes methods that think long think less in the suite.
+var contractSettings = map[string]string{
+	"dyhpo": "initial-fits=2 restart-steps=3 refine-steps=1 exact-rows=5 max-rows=30",
 }
 
 // learned returns m such that New works if m learns from other data sets: it
@@ -141,6 +153,7 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"median-stopping":         "percentile=50, startup=5, warmup=0, interval=1, min-trials=1",
 		"percentile-stopping":     "percentile=25, startup=5, warmup=0, interval=1, min-trials=1",
 		"meta-trees":              "300 trees, 8 epochs within 0.5 of the budget, margin=0.05, patience=6",
+		"dyhpo":                   "10 fits of 1000 steps, then 50 steps, learning rate 0.001; beyond 40 epochs a fit a growth of 0.15, to at most 200",
 	}
 	methods := Methods()
 	if len(methods) != len(want) {
