@@ -60,6 +60,9 @@ type Param[T Float] struct {
 	Gain float64
 	// Fixed marks what no gradient changes: running statistics.
 	Fixed bool
+	// OutputFirst tells that the first axis of a matrix, not the last, counts
+	// the outputs.
+	OutputFirst bool
 }
 
 func newParam[T Float](name string, fan int, gain float64, shape ...int) *Param[T] {

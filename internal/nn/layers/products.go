@@ -87,7 +87,9 @@ type TokenLinear[T Float] struct {
 
 // NewTokenLinear makes a layer with parameters name.weight and name.bias.
 func NewTokenLinear[T Float](name string, in, out int) *TokenLinear[T] {
-	return &TokenLinear[T]{In: in, Out: out, W: newParam[T](name+".weight", in, 1, out, in), B: newParam[T](name+".bias", 0, 0, out)}
+	l := &TokenLinear[T]{In: in, Out: out, W: newParam[T](name+".weight", in, 1, out, in), B: newParam[T](name+".bias", 0, 0, out)}
+	l.W.OutputFirst = true
+	return l
 }
 
 // Forward implements [Layer].
@@ -227,7 +229,9 @@ type Position[T Float] struct {
 
 // NewPosition makes a layer with the parameter name.
 func NewPosition[T Float](name string, tokens, channels int) *Position[T] {
-	return &Position[T]{P: newParam[T](name, 1, 0.02*0.02, tokens, channels)}
+	l := &Position[T]{P: newParam[T](name, 1, 0.02*0.02, tokens, channels)}
+	l.P.OutputFirst = true
+	return l
 }
 
 // Forward implements [Layer].
