@@ -67,6 +67,8 @@ var definitions = []func() definition{
 	ashaStopping,
 	ashaSyneTunePromotion,
 	ashaSyneTuneStopping,
+	tpeOptuna,
+	tpeHyperopt,
 	medianStopping,
 	percentileStopping,
 	metaTrees,
