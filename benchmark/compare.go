@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,6 +25,13 @@ import (
 
 // saveEvery is how long finished runs may stay unsaved.
 const saveEvery = 30 * time.Second
+
+// The most seeds and simulated workers that a comparison takes: all finished
+// runs are held in memory, some 5 kB each.
+const (
+	maxSeeds   = 100_000
+	maxWorkers = 10_000
+)
 
 // compareFlags are the flags of the comparison.
 type compareFlags struct {
@@ -219,6 +227,9 @@ func keep(err error, out *outDir, finished []*replay.Trace) error {
 func openData(dir string, log *slog.Logger) (*metadataset.Store, error) {
 	if dir != "" {
 		s, err := metadataset.Open(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, cli.Inputf("%w; \"benchmark import --from PATH --out DIR\" makes one", err)
+		}
 		return s, cli.Input(err)
 	}
 	log.Warn("no --data given: replaying synthetic curves, which show how the command works and are no evidence about any method")
@@ -236,11 +247,11 @@ func openData(dir string, log *slog.Logger) (*metadataset.Store, error) {
 
 // experiment builds the grid that the flags ask for.
 func experiment(f compareFlags, s *metadataset.Store) (*replay.Experiment, error) {
-	if f.seeds < 1 {
-		return nil, cli.Inputf("--seeds %d: want at least 1", f.seeds)
+	if f.seeds < 1 || f.seeds > maxSeeds {
+		return nil, cli.Inputf("--seeds %d: want 1 to %d", f.seeds, maxSeeds)
 	}
-	if f.workers < 1 {
-		return nil, cli.Inputf("--workers %d: want at least 1", f.workers)
+	if f.workers < 1 || f.workers > maxWorkers {
+		return nil, cli.Inputf("--workers %d: want 1 to %d", f.workers, maxWorkers)
 	}
 	clock, err := replay.ParseClock(f.clock)
 	if err != nil {

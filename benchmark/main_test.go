@@ -294,7 +294,8 @@ func TestBadInput(t *testing.T) {
 		args string
 		want string
 	}{
-		{"--data nowhere", "nowhere"},
+		{"--data nowhere", "nowhere: manifest.json: there is no meta-dataset here"},
+		{"--data nowhere", "benchmark import"},
 		{"--data STORE --budget 1", "duration"},
 		{"--data STORE --budget -1h", "duration"},
 		{"--data UNTIMED --budget 1h", "whole number of epochs"},
@@ -303,8 +304,10 @@ func TestBadInput(t *testing.T) {
 		{"--data STORE --methods asha --set asha.eta=1", "eta"},
 		{"--data STORE --methods asha --set hyperband.eta=4", "not among"},
 		{"--data STORE --set eta=4", "METHOD.SETTING=VALUE"},
-		{"--data STORE --seeds 0", "at least 1"},
-		{"--data STORE --workers 0", "at least 1"},
+		{"--data STORE --seeds 0", "want 1 to"},
+		{"--data STORE --seeds 99999999999999", "want 1 to"},
+		{"--data STORE --workers 0", "want 1 to"},
+		{"--data STORE --workers 99999999999999", "want 1 to"},
 		{"--data STORE --clock sundial", "sundial"},
 		{"--data STORE --datasets BCT,CAT", "CAT"},
 		{"--data STORE --exclude everything", "everything"},

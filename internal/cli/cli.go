@@ -38,11 +38,17 @@ func Inputf(format string, args ...any) error {
 	return &InputError{fmt.Errorf(format, args...)}
 }
 
-// Input wraps err as an [InputError]. Input(nil) is nil, and a cancelled
-// context stays what it is.
+// Input wraps err as an [InputError]. Input(nil) is nil; a cancelled context and
+// a device that is full or broken stay what they are, since no other flag or
+// file would mend them.
 func Input(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return err
+	for _, other := range []error{context.Canceled, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
+		if errors.Is(err, other) {
+			return err
+		}
+	}
+	if err == nil {
+		return nil
 	}
 	return &InputError{err}
 }
@@ -75,17 +81,37 @@ func ExitCode(err error) int {
 // Main runs a command and ends the process with its exit code. The context is
 // cancelled by SIGINT and SIGTERM; a second signal ends the process at once.
 // An error is printed as one line on standard error, after the command's name.
+// Results that cannot be written to standard output are an error too.
 func Main(name string, run func(ctx context.Context, args []string, stdout, stderr io.Writer) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
 		stop()
 	}()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stdout := &results{to: os.Stdout}
+	err := run(ctx, os.Args[1:], stdout, os.Stderr)
+	if err == nil {
+		err = stdout.err
+	}
 	if err != nil {
 		PrintError(os.Stderr, name, err)
 	}
 	os.Exit(ExitCode(err))
+}
+
+// results writes to standard output and remembers the first error, which most
+// callers of fmt.Fprintf do not look at.
+type results struct {
+	to  io.Writer
+	err error
+}
+
+func (r *results) Write(p []byte) (int, error) {
+	n, err := r.to.Write(p)
+	if err != nil && r.err == nil {
+		r.err = err
+	}
+	return n, err
 }
 
 // PrintError prints err as one line.

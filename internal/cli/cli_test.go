@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -24,6 +25,7 @@ func TestExitCodes(t *testing.T) {
 		{context.Canceled, ExitInterrupted},
 		{Input(fmt.Errorf("import: %w", context.Canceled)), ExitInterrupted},
 		{Input(nil), ExitOK},
+		{Input(fmt.Errorf("write a part: %w", syscall.ENOSPC)), ExitFailed},
 		{Interruptedf("interrupted; %d runs kept", 3), ExitInterrupted},
 	} {
 		if got := ExitCode(c.err); got != c.want {
@@ -41,6 +43,19 @@ func TestErrorsAreOneLine(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestResultsThatCannotBeWrittenAreNoticed(t *testing.T) {
+	full := errors.New("no space left")
+	r := &results{to: failing{full}}
+	fmt.Fprintln(r, "a table")
+	if !errors.Is(r.err, full) {
+		t.Errorf("remembered %v, want %v", r.err, full)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 func TestParseBudgets(t *testing.T) {
 	for _, c := range []struct {
