@@ -128,3 +128,20 @@ func Mirror(a nn.Matrix) {
 		}
 	}
 }
+
+// Truncate removes all rows but the first n, of which there must be as many.
+func (l *Factor) Truncate(n int) { l.n = min(l.n, n) }
+
+// HalfSolveRest overwrites the columns of b [n, m] with L⁻¹ b, where the first
+// done rows of b already hold those of the solution.
+func (l *Factor) HalfSolveRest(b nn.Matrix, done int) {
+	rest := l.n - done
+	if rest == 0 || b.Cols == 0 {
+		return
+	}
+	below := b.Data[done*b.Stride:]
+	if done > 0 {
+		blas.Gemm(false, false, rest, b.Cols, done, -1, l.data[done*l.step:], l.step, b.Data, b.Stride, 1, below, b.Stride)
+	}
+	blas.SolveLower(false, rest, b.Cols, l.data[done*l.step+done:], l.step, below, b.Stride)
+}
