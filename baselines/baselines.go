@@ -67,6 +67,8 @@ var definitions = []func() definition{
 	ashaStopping,
 	ashaSyneTunePromotion,
 	ashaSyneTuneStopping,
+	bohbRows,
+	bohbNearest,
 	tpeOptuna,
 	tpeHyperopt,
 	medianStopping,

@@ -26,8 +26,9 @@ func TestEveryMethodKeepsTheContract(t *testing.T) {
 
 // contractOptions adapts the suite to methods by name.
 var contractOptions = map[string]searchtest.Options{
-	"meta-trees": {Seedless: true},
-	"dyhpo":      {Proposals: 40},
+	"meta-trees":   {Seedless: true},
+	"bohb:nearest": {Proposals: 50},
+	"dyhpo":        {Proposals: 40},
 }
 
 // contractSettings makes methods that think long think less in the suite.
@@ -114,6 +115,8 @@ func TestUnusualSettingsKeepTheContract(t *testing.T) {
 		{"asha-synetune-stopping", "eta=1000 min-epochs=9"},
 		{"tpe", "startup=1 candidates=1"},
 		{"tpe-hyperopt", "startup=2 candidates=100"},
+		{"bohb", "eta=4 top-percent=50 samples=3 random-fraction=0.001 bandwidth-factor=0.1 min-bandwidth=0.5"},
+		{"bohb:nearest", "samples=2 min-epochs=2 min-points=9 random-fraction=0.001"},
 		{"median-stopping", "startup=1 warmup=3 interval=4 min-trials=3"},
 		{"percentile-stopping", "percentile=90 startup=2"},
 		{"meta-trees", "horizon=50 share=0.01 margin=2 patience=1"},
@@ -154,6 +157,8 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"asha-synetune-stopping":  "eta=3, stopping, quantile, from epoch 1, brackets=1",
 		"tpe":                     "startup=10, candidates=24, good: min(ceil(0.1 n), 25)",
 		"tpe-hyperopt":            "startup=20, candidates=24, good: min(ceil(0.25 sqrt(n)), 25)",
+		"bohb":                    "eta=3, at least 1 epochs, top 15%, 64 samples, 0.333 random, among unseen rows",
+		"bohb:nearest":            "eta=3, at least 1 epochs, top 15%, 64 samples, 0.333 random, row nearest to a sample",
 		"median-stopping":         "percentile=50, startup=5, warmup=0, interval=1, min-trials=1",
 		"percentile-stopping":     "percentile=25, startup=5, warmup=0, interval=1, min-trials=1",
 		"meta-trees":              "300 trees, 8 epochs within 0.5 of the budget, margin=0.05, patience=6",
@@ -170,7 +175,7 @@ func TestMethodsAreDescribed(t *testing.T) {
 		if m.Title == "" || m.Source == "" {
 			t.Errorf("%s: title %q, source %q", m.Name, m.Title, m.Source)
 		}
-		if m.Uses.Repeats != (m.Name == "random") {
+		if m.Uses.Repeats != (m.Name == "random" || strings.HasSuffix(m.Name, ":nearest")) {
 			t.Errorf("%s: Uses.Repeats is %v", m.Name, m.Uses.Repeats)
 		}
 	}

@@ -144,6 +144,12 @@ type synchronous struct {
 	begun int        // brackets begun so far
 	open  []*bracket // oldest first
 	in    []*bracket // by trial
+
+	// For methods that choose candidates by a model. draw chooses a
+	// candidate, out of the pool unless it may be trained again; result is told
+	// of every trial that has its score at the epoch of a rung.
+	draw   func() (candidate int, ok bool)
+	result func(trial, epoch int)
 }
 
 // bracket is the state of one bracket.
@@ -159,7 +165,9 @@ type bracket struct {
 }
 
 func newSynchronous(p search.Problem, table []Bracket, order continuation) *synchronous {
-	return &synchronous{pool: newPool(p), table: table, order: order}
+	s := &synchronous{pool: newPool(p), table: table, order: order, result: func(int, int) {}}
+	s.draw = s.pool.draw
+	return s
 }
 
 func (s *synchronous) Ask() (search.Proposal, search.Status) {
@@ -181,7 +189,9 @@ func (s *synchronous) Ask() (search.Proposal, search.Status) {
 
 func (s *synchronous) Tell(r search.Report) {
 	if s.tell(r) {
-		s.in[r.Trial].running--
+		b := s.in[r.Trial]
+		b.running--
+		s.result(r.Trial, b.rungs[b.level].Epoch)
 	}
 }
 
@@ -209,6 +219,7 @@ func (s *synchronous) propose(b *bracket) (search.Proposal, bool) {
 				b.running++
 				return s.resume(number, epoch), true
 			}
+			s.result(number, epoch)
 		}
 		if b.running > 0 {
 			return search.Proposal{}, false
@@ -222,7 +233,7 @@ func (s *synchronous) drawFor(b *bracket) (candidate int, ok bool) {
 	if len(b.trials) == b.rungs[0].N {
 		return 0, false
 	}
-	return s.pool.draw()
+	return s.draw()
 }
 
 // promote closes the rung of b, all of which has been trained, and moves its
