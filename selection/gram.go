@@ -1,0 +1,191 @@
+package selection
+
+import (
+	"errors"
+	"math"
+
+	gblas "gonum.org/v1/gonum/blas"
+
+	"quicktune/internal/blas"
+)
+
+// gram holds second moments of the rows of an n x d matrix. Of the two matrices
+// with the same spectrum, FᵀF (d x d) and FFᵀ (n x n), it keeps the smaller, of
+// the centred rows; what belongs to the rows as they were is added back, so that
+// a large mean costs no digits.
+type gram struct {
+	n, d    int
+	mean    []float64 // d
+	centred []float64 // n x d
+	// primal tells that matrix is the d x d one.
+	primal bool
+	order  int       // min(n, d)
+	matrix []float64 // order x order, lower triangle, of the centred rows
+}
+
+func newGram(x []float64, n, d int) *gram {
+	g := &gram{n: n, d: d, primal: n > d, order: min(n, d)}
+	g.mean = columnMeans(x, n, d)
+	g.centred = make([]float64, n*d)
+	for i := range n {
+		row, out := x[i*d:(i+1)*d], g.centred[i*d:(i+1)*d]
+		for j, v := range row {
+			out[j] = v - g.mean[j]
+		}
+	}
+	g.matrix = make([]float64, g.order*g.order)
+	blas.Syrk(gblas.Lower, g.primal, g.order, max(n, d), 1, g.centred, d, 0, g.matrix, g.order)
+	return g
+}
+
+func columnMeans(x []float64, n, d int) []float64 {
+	mean := make([]float64, d)
+	for i := range n {
+		for j, v := range x[i*d : (i+1)*d] {
+			mean[j] += v
+		}
+	}
+	for j := range mean {
+		mean[j] /= float64(n)
+	}
+	return mean
+}
+
+// lean returns the product of each centred row with the mean.
+func (g *gram) lean() []float64 {
+	a := make([]float64, g.n)
+	blas.Gemv(false, g.n, g.d, 1, g.centred, g.d, g.mean, 0, a)
+	return a
+}
+
+// squares returns the sum of the squares of a symmetric matrix stored in its
+// lower triangle.
+func squares(n int, lower []float64) float64 {
+	var diagonal, below float64
+	for i := range n {
+		row := lower[i*n : i*n+i]
+		s := 0.0
+		for _, v := range row {
+			s += v * v
+		}
+		below += s
+		diagonal += lower[i*n+i] * lower[i*n+i]
+	}
+	return diagonal + 2*below
+}
+
+// trace returns the sum of the squares of the centred features.
+func (g *gram) trace() float64 {
+	s := 0.0
+	for i := range g.order {
+		s += g.matrix[i*g.order+i]
+	}
+	return s
+}
+
+// covariance returns the lower triangle of FᵀF of the centred rows, d x d,
+// copied.
+func (g *gram) covariance() []float64 {
+	out := make([]float64, g.d*g.d)
+	if g.primal {
+		copy(out, g.matrix)
+		return out
+	}
+	blas.Syrk(gblas.Lower, true, g.d, g.n, 1, g.centred, g.d, 0, out, g.d)
+	return out
+}
+
+// raw returns the matrix of the rows as they were, lower triangle, copied.
+func (g *gram) raw() []float64 {
+	m := g.order
+	out := make([]float64, m*m)
+	if g.primal {
+		n := float64(g.n)
+		for i := range m {
+			mi := n * g.mean[i]
+			src, dst := g.matrix[i*m:i*m+i+1], out[i*m:i*m+i+1]
+			for j, v := range src {
+				dst[j] = v + mi*g.mean[j]
+			}
+		}
+		return out
+	}
+	a, length := g.lean(), dot(g.mean, g.mean)
+	for i := range m {
+		src, dst := g.matrix[i*m:i*m+i+1], out[i*m:i*m+i+1]
+		for j, v := range src {
+			dst[j] = v + a[i] + a[j] + length
+		}
+	}
+	return out
+}
+
+// classSums returns the sums of the centred rows of each class, classes x d.
+func (g *gram) classSums(labels []int, classes int) []float64 {
+	sums := make([]float64, classes*g.d)
+	for i, c := range labels {
+		s := sums[c*g.d : (c+1)*g.d]
+		for j, v := range g.centred[i*g.d : (i+1)*g.d] {
+			s[j] += v
+		}
+	}
+	return sums
+}
+
+// moments returns the second moments of the features.
+func (p *Probe) moments() *gram {
+	g, _ := p.features.get(func() (*gram, error) { return newGram(p.data.Features, p.n, p.data.Dim), nil })
+	return g
+}
+
+func dot(a, b []float64) float64 {
+	s := 0.0
+	for i, v := range a {
+		s += v * b[i]
+	}
+	return s
+}
+
+// mirror copies the lower triangle of an n x n matrix to the upper one.
+func mirror(n int, a []float64) {
+	const block = 32
+	for i0 := 0; i0 < n; i0 += block {
+		i1 := min(i0+block, n)
+		for j0 := 0; j0 <= i0; j0 += block {
+			for i := i0; i < i1; i++ {
+				for j := j0; j < min(j0+block, i); j++ {
+					a[j*n+i] = a[i*n+j]
+				}
+			}
+		}
+	}
+}
+
+// transposed returns the n x m transpose of an m x n matrix.
+func transposed(m, n int, a []float64) []float64 {
+	out := make([]float64, m*n)
+	for i := range m {
+		for j, v := range a[i*n : (i+1)*n] {
+			out[j*m+i] = v
+		}
+	}
+	return out
+}
+
+var (
+	errNotPositive  = errors.New("the matrix is not positive definite")
+	errNotConverged = errors.New("selection: the eigenvalues of the features did not converge")
+)
+
+// logDeterminant overwrites the lower triangle of a positive definite matrix
+// with its Cholesky factor and returns the logarithm of its determinant.
+func logDeterminant(n int, a []float64) (float64, error) {
+	if err := blas.Cholesky(a, n, n); err != nil {
+		return 0, errNotPositive
+	}
+	s := 0.0
+	for i := range n {
+		s += math.Log(a[i*n+i])
+	}
+	return 2 * s, nil
+}

@@ -1,0 +1,131 @@
+package selection
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"gonum.org/v1/gonum/mat"
+
+	"quicktune/internal/stream"
+)
+
+// symmetric returns a random symmetric matrix of given rank, all of it.
+func symmetric(n, rank int, seed uint64) []float64 {
+	rng := stream.New("selection/test/symmetric", seed, uint64(n))
+	x := make([]float64, n*rank)
+	for i := range x {
+		x[i] = rng.NormFloat64()
+	}
+	a := make([]float64, n*n)
+	for i := range n {
+		for j := range n {
+			a[i*n+j] = dot(x[i*rank:(i+1)*rank], x[j*rank:(j+1)*rank])
+		}
+	}
+	return a
+}
+
+// The tridiagonal form has the eigenvalues of the matrix, and a quadratic form of
+// a function of it, here of the inverse of A + I, does not feel the turn.
+func TestTridiagonalFormKeepsTheSpectrumAndQuadraticForms(t *testing.T) {
+	const columns = 3
+	for _, n := range []int{1, 2, 3, 5, 31, 32, 33, 34, 63, 64, 65, 66, 96, 97, 100, 150, 260, 300} {
+		for _, rank := range []int{n, (n + 2) / 3} {
+			t.Run(fmt.Sprintf("n=%d rank=%d", n, rank), func(t *testing.T) {
+				a := symmetric(n, rank, 1)
+				rng := stream.New("selection/test/columns", 0, uint64(n))
+				z := make([]float64, n*columns)
+				for i := range z {
+					z[i] = rng.NormFloat64()
+				}
+				shifted := mat.NewSymDense(n, append([]float64(nil), a...))
+				for i := range n {
+					shifted.SetSym(i, i, shifted.At(i, i)+1)
+				}
+				var e mat.EigenSym
+				if !e.Factorize(mat.NewSymDense(n, append([]float64(nil), a...)), false) {
+					t.Fatal("no eigenvalues")
+				}
+				var solved mat.Dense
+				if err := solved.Solve(shifted, mat.NewDense(n, columns, append([]float64(nil), z...))); err != nil {
+					t.Fatal(err)
+				}
+				want := make([]float64, columns)
+				for c := range columns {
+					for i := range n {
+						want[c] += z[i*columns+c] * solved.At(i, c)
+					}
+				}
+				for i := range n { // the upper triangle is not to be read
+					for j := i + 1; j < n; j++ {
+						a[i*n+j] = math.NaN()
+					}
+				}
+				diagonal, below := tridiagonalise(n, a, columns, z)
+				tri := mat.NewSymDense(n, nil)
+				for i := range n {
+					tri.SetSym(i, i, diagonal[i])
+					if i > 0 {
+						tri.SetSym(i, i-1, below[i-1])
+					}
+				}
+				var f mat.EigenSym
+				if !f.Factorize(tri, false) {
+					t.Fatal("no eigenvalues of the tridiagonal form")
+				}
+				got, expected := f.Values(nil), e.Values(nil)
+				for i, v := range expected {
+					if math.Abs(got[i]-v) > 1e-12*float64(n)*expected[n-1] {
+						t.Fatalf("eigenvalue %d: got %v, want %v", i, got[i], v)
+					}
+				}
+				x, pivots, multipliers := make([]float64, n), make([]float64, n), make([]float64, n)
+				for c := range columns {
+					y := make([]float64, n)
+					for i := range y {
+						y[i] = z[i*columns+c]
+					}
+					solveShifted(diagonal, below, 1, y, x, pivots, multipliers)
+					if got := dot(x, y); math.Abs(got-want[c]) > 1e-10*math.Abs(want[c]) {
+						t.Fatalf("quadratic form %d: got %v, want %v", c, got, want[c])
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestPrincipalComponentsOfALargeGramMatrix(t *testing.T) {
+	const n, d, k = 700, 300, 10
+	rng := stream.New("selection/test/principal", 0)
+	x := make([]float64, n*d)
+	for i := range x {
+		// Variances fall by a third from one column to the next.
+		x[i] = rng.NormFloat64() * math.Pow(1.5, -float64(i%d))
+	}
+	for name, g := range map[string]*gram{"primal": newGram(x, n, d), "dual": newGram(x, d, n)} {
+		if g.order <= exactOrder || k+oversample >= g.order/2 {
+			t.Fatal("the test is meant for the iterated subspace")
+		}
+		full := append([]float64(nil), g.matrix...)
+		mirror(g.order, full)
+		want, _, err := symmetricEigen(g.order, full, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scores, values, err := g.principal(k)
+		if err != nil || len(values) != k {
+			t.Fatalf("%s: %d components, %v", name, len(values), err)
+		}
+		for j, v := range values {
+			length := 0.0
+			for i := range g.n {
+				length += scores[i*k+j] * scores[i*k+j]
+			}
+			if math.Abs(v/want[j]-1) > 1e-9 || math.Abs(length/v-1) > 1e-9 {
+				t.Errorf("%s, component %d: variance %v, squared length %v, want %v", name, j, v, length, want[j])
+			}
+		}
+	}
+}
