@@ -75,6 +75,7 @@ var definitions = []func() definition{
 	percentileStopping,
 	metaTrees,
 	dyhpoMethod,
+	gpBO,
 }
 
 // Methods returns all methods with their default settings, in the order in

@@ -34,6 +34,7 @@ var contractOptions = map[string]searchtest.Options{
 // contractSettings makes methods that think long think less in the suite.
 var contractSettings = map[string]string{
 	"dyhpo": "initial-fits=2 restart-steps=3 refine-steps=1 exact-rows=5 max-rows=30",
+	"gp-bo": "iterations=3",
 }
 
 // learned returns m such that New works if m learns from other data sets: it
@@ -163,6 +164,7 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"percentile-stopping":     "percentile=25, startup=5, warmup=0, interval=1, min-trials=1",
 		"meta-trees":              "300 trees, 8 epochs within 0.5 of the budget, margin=0.05, patience=6",
 		"dyhpo":                   "10 fits of 1000 steps, then 50 steps, learning rate 0.001; beyond 40 epochs a fit a growth of 0.15, to at most 200",
+		"gp-bo":                   "Matern-5/2 ARD, log EI, jitter=0.01, 3 random first, 20 fantasies, L-BFGS 2x50",
 	}
 	methods := Methods()
 	if len(methods) != len(want) {

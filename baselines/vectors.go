@@ -27,9 +27,10 @@ func unitVectors(p search.Problem) (nn.Matrix, error) {
 	if err != nil {
 		return nn.Matrix{}, err
 	}
-	x := nn.NewMatrix(len(p.Candidates), encoding.Width())
+	// Methods need not care about a space of constants.
+	x := nn.NewMatrix(len(p.Candidates), max(encoding.Width(), 1))
 	for i, c := range p.Candidates {
-		encoder.Encode(x.Row(i), c)
+		encoder.Encode(x.Row(i)[:encoding.Width()], c)
 	}
 	for j := range x.Cols {
 		lo, hi := math.Inf(1), math.Inf(-1)

@@ -229,6 +229,22 @@ func (g *Matern) Extend(x nn.Matrix, y, extra []float64) error {
 	return nil
 }
 
+// SetTargets replaces the targets of all rows.
+func (g *Matern) SetTargets(y []float64) {
+	for i, v := range y {
+		g.w[i] = v - g.h.Mean
+	}
+	g.chol.HalfSolveRest(nn.Matrix{Rows: g.rows, Cols: 1, Stride: 1, Data: g.w}, 0)
+	for j := range g.mean {
+		g.mean[j] = g.h.Mean
+	}
+	for i, w := range g.w {
+		for j, v := range g.halfRow(i) {
+			g.mean[j] += float64(v * w)
+		}
+	}
+}
+
 func (g *Matern) halfRow(i int) []float64 { return g.half[i*g.cands : (i+1)*g.cands] }
 
 // add extends the factor and the half-solved covariances with the candidates,
