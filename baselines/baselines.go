@@ -69,6 +69,8 @@ var definitions = []func() definition{
 	ashaSyneTuneStopping,
 	bohbRows,
 	bohbNearest,
+	dehbRows,
+	dehbNearest,
 	tpeOptuna,
 	tpeHyperopt,
 	medianStopping,
