@@ -114,7 +114,7 @@ func near(t *testing.T, what string, got, want []float64, tolerance float64) {
 		t.Fatalf("%s: %d numbers, want %d", what, len(got), len(want))
 	}
 	for i, x := range got {
-		if !(math.Abs(x-want[i]) <= tolerance) {
+		if x != want[i] && !(math.Abs(x-want[i]) <= tolerance) {
 			t.Errorf("%s: number %d is %.15g, want %.15g (off by %.2g)", what, i, x, want[i], x-want[i])
 		}
 	}
