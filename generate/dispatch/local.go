@@ -1,0 +1,247 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"quicktune/generate/trainer"
+	"quicktune/metadataset"
+)
+
+// Worker trains one trial at a time.
+type Worker struct {
+	Name    string
+	Trainer trainer.Trainer
+}
+
+// The defaults of Local.
+const (
+	DefaultAttempts  = 2
+	DefaultPause     = time.Second
+	DefaultTolerance = 3
+)
+
+// Local trains on workers of this process, each in its own goroutine. A worker
+// may stand for a core, or for another process that has a GPU.
+//
+// A trial whose training breaks off with an error is tried again after a pause;
+// after the last attempt it has failed, and the error is the reason. That is
+// told only once another trial has gone well, for an error that hits one trial
+// after the other is no fault of theirs: after Tolerance of them in a row Run
+// gives up, and none of these has an end. An error of the machine, such as a
+// full disk, ends Run at once.
+type Local struct {
+	Workers   []Worker
+	Attempts  int           // for each trial; 0 means DefaultAttempts
+	Pause     time.Duration // before the second attempt, doubled for each further one; 0 means DefaultPause
+	Tolerance int           // 0 means DefaultTolerance
+	// Log is told of attempts that broke off; nil for none.
+	Log func(trial string, err error)
+}
+
+// run is one call of Local.Run.
+type run struct {
+	*Local
+	sink   Sink
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex
+	tasks    []Task
+	suspects []trainer.End // failed in a row, not told yet
+	went     bool          // some trial went well
+}
+
+// Run trains the tasks in their order.
+func (l *Local) Run(ctx context.Context, tasks []Task, sink Sink) error {
+	if len(l.Workers) == 0 {
+		return errors.New("no workers to train on")
+	}
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &run{Local: l, sink: sink, cancel: cancel, tasks: tasks}
+	var wg sync.WaitGroup
+	for _, w := range l.Workers {
+		wg.Go(func() { r.work(inner, w) })
+	}
+	wg.Wait()
+	if err := context.Cause(inner); err != nil {
+		return err
+	}
+	return r.finish()
+}
+
+func (r *run) next() (Task, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.tasks) == 0 {
+		return Task{}, false
+	}
+	t := r.tasks[0]
+	r.tasks = r.tasks[1:]
+	return t, true
+}
+
+// work trains one task after the other.
+func (r *run) work(ctx context.Context, w Worker) {
+	for ctx.Err() == nil {
+		t, ok := r.next()
+		if !ok {
+			return
+		}
+		end, err := r.train(ctx, w, t)
+		if ctx.Err() != nil {
+			return
+		}
+		if fatal := (*fatalError)(nil); errors.As(err, &fatal) {
+			r.cancel(fatal.err)
+			return
+		}
+		if err := r.tell(t, end, err); err != nil {
+			r.cancel(err)
+			return
+		}
+	}
+}
+
+// fatalError ends a run.
+type fatalError struct{ err error }
+
+func (f *fatalError) Error() string { return f.err.Error() }
+
+// train trains one task, with several attempts. It returns an error that is
+// fatal, or the last attempt's.
+func (r *run) train(ctx context.Context, w Worker, t Task) (end trainer.End, err error) {
+	attempts, pause := r.Attempts, r.Pause
+	if attempts == 0 {
+		attempts = DefaultAttempts
+	}
+	if pause == 0 {
+		pause = DefaultPause
+	}
+	for attempt := 1; ; attempt++ {
+		if err := r.sink.Start(t.Request.Trial, w.Name); err != nil {
+			return end, &fatalError{err}
+		}
+		end, err = r.attempt(ctx, w, t)
+		if err == nil || ctx.Err() != nil || errors.As(err, new(*fatalError)) {
+			return end, err
+		}
+		if ofMachine(err) {
+			return end, &fatalError{fmt.Errorf("trial %q: %w", t.Request.Trial, err)}
+		}
+		if r.Log != nil {
+			r.Log(t.Request.Trial, err)
+		}
+		if attempt == attempts {
+			return end, err
+		}
+		select {
+		case <-time.After(pause << (attempt - 1)):
+		case <-ctx.Done():
+			return end, ctx.Err()
+		}
+	}
+}
+
+// attempt trains one task once. A trainer that panics has failed.
+func (r *run) attempt(ctx context.Context, w Worker, t Task) (end trainer.End, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			stack := string(debug.Stack())
+			if i := strings.Index(stack, "panic("); i >= 0 {
+				stack = stack[i:]
+			}
+			err = fmt.Errorf("the trainer panicked: %v at %.300s", p, strings.Join(strings.Fields(stack), " "))
+		}
+	}()
+	var told error // by the sink
+	end, err = w.Trainer.Train(ctx, t.Request, func(rec trainer.Record) error {
+		if told != nil {
+			return told
+		}
+		if rec.Trial != t.Request.Trial {
+			told = &BadRecord{fmt.Errorf("it is of trial %q, not %q", rec.Trial, t.Request.Trial)}
+			return told
+		}
+		told = r.sink.Record(rec)
+		return told
+	})
+	switch {
+	case errors.Is(told, ErrEnded):
+		return trainer.End{}, nil
+	case told != nil && !errors.As(told, new(*BadRecord)):
+		return end, &fatalError{told}
+	case told != nil:
+		return end, told
+	case err == nil && end.End == "":
+		return end, errors.New("the trainer stopped without an end")
+	}
+	end.Trial = t.Request.Trial
+	return end, err
+}
+
+// ofMachine reports whether an error would hit any other trial too.
+func ofMachine(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, fs.ErrPermission} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// tell passes on how a task ended, or keeps a failure until it is clear whose
+// fault it was.
+func (r *run) tell(t Task, end trainer.End, err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		tolerance := r.Tolerance
+		if tolerance == 0 {
+			tolerance = DefaultTolerance
+		}
+		r.suspects = append(r.suspects, trainer.End{Trial: t.Request.Trial, End: metadataset.EndFailed, Reason: err.Error()})
+		if len(r.suspects) == tolerance {
+			return fmt.Errorf("%d trials failed one after the other, the last, %q, with: %w", tolerance, t.Request.Trial, err)
+		}
+		return nil
+	}
+	r.went = true
+	if err := r.confirm(); err != nil {
+		return err
+	}
+	if end.End == "" {
+		return nil
+	}
+	return r.sink.End(end)
+}
+
+// confirm tells of the failures that were kept; r.mu is held.
+func (r *run) confirm() error {
+	for _, end := range r.suspects {
+		if err := r.sink.End(end); err != nil {
+			return err
+		}
+	}
+	r.suspects = nil
+	return nil
+}
+
+// finish tells of the failures among the last tasks. Where nothing went well,
+// they stay open.
+func (r *run) finish() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.suspects) > 0 && !r.went {
+		last := r.suspects[len(r.suspects)-1]
+		return fmt.Errorf("no trial went well; %q failed with: %s", last.Trial, last.Reason)
+	}
+	return r.confirm()
+}

@@ -1,0 +1,122 @@
+package sweep
+
+import (
+	"cmp"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"quicktune/generate/journal"
+	"quicktune/generate/plan"
+	"quicktune/metadataset"
+)
+
+var nan32 = float32(math.NaN())
+
+// Working is what a worker does.
+type Working struct {
+	Worker string
+	Trial  plan.Trial
+	Epoch  int // the last that is known
+	Epochs int // planned
+	// PerEpoch is the time of one epoch since the worker began the trial, 0
+	// where none has ended.
+	PerEpoch time.Duration
+	Left     time.Duration // of the trial, 0 if unknown
+	Silent   time.Duration // since the last event
+}
+
+// Status tells how far a sweep is.
+type Status struct {
+	Trials, Ended, Begun int
+	Epochs               int
+	Ends                 map[metadataset.End]int
+	// Reasons counts the reasons of failures.
+	Reasons map[string]int
+	// Seconds is what the known epochs took, all workers together.
+	Seconds float64
+	// SecondsLeft estimates what the others take, all workers together; NaN
+	// where nothing is known.
+	SecondsLeft float64
+	// Share is the part of the whole that is done, by estimated time.
+	Share   float64
+	Workers []Working // those that were heard of last, by name
+	Torn    int       // bytes of a line that is being written, or was torn
+}
+
+// Inspect reads how far the sweep in a directory is. It may be worked on.
+func Inspect(dir string, perEpoch func(plan.Trial) float64) (*plan.Plan, Status, error) {
+	p, err := plan.Read(filepath.Join(dir, PlanFile))
+	if err != nil {
+		return nil, Status{}, err
+	}
+	state, err := journal.Read(filepath.Join(dir, JournalFile))
+	if err != nil {
+		return nil, Status{}, err
+	}
+	return p, Summarise(p, state, perEpoch, time.Now()), nil
+}
+
+// Summarise tells how far a sweep is. perEpoch estimates the seconds of an epoch
+// of a trial; only its proportions matter once some epochs are known.
+func Summarise(p *plan.Plan, state *journal.State, perEpoch func(plan.Trial) float64, now time.Time) Status {
+	s := Status{Trials: len(p.Trials), Ends: make(map[metadataset.End]int), Reasons: make(map[string]int), Torn: state.Torn}
+	latest := make(map[string]Working)
+	began := make(map[string]time.Time)
+	var expected, doneEstimate float64 // of the epochs that are known, and of those and what their ends saved
+	for _, t := range p.Trials {
+		trial := state.Trials[t.ID]
+		if trial == nil {
+			continue
+		}
+		known := len(trial.Records)
+		s.Epochs += known
+		each := perEpoch(t)
+		expected += float64(known) * each
+		for _, r := range trial.Records {
+			s.Seconds += seconds(r)
+		}
+		if trial.Ended() {
+			s.Ended++
+			s.Ends[trial.End.End]++
+			if trial.End.Reason != "" {
+				s.Reasons[trial.End.Reason]++
+			}
+			doneEstimate += float64(p.EpochsWithin(each)) * each
+			continue
+		}
+		s.Begun++
+		doneEstimate += float64(known) * each
+		if trial.Worker == "" || trial.Started.Before(began[trial.Worker]) {
+			continue
+		}
+		w := Working{Worker: trial.Worker, Trial: t, Epoch: known, Epochs: p.Epochs, Silent: now.Sub(trial.Last)}
+		if n := known - trial.Base; n > 0 {
+			w.PerEpoch = trial.Last.Sub(trial.Started) / time.Duration(n)
+			w.Left = w.PerEpoch * time.Duration(p.Epochs-known)
+			if p.CurveCap > 0 {
+				var spent float64
+				for _, r := range trial.Records {
+					spent += seconds(r)
+				}
+				w.Left = min(w.Left, time.Duration(max(0, p.CurveCap-spent)*float64(time.Second)))
+			}
+		}
+		began[trial.Worker] = trial.Started
+		latest[trial.Worker] = w
+	}
+	for _, w := range latest {
+		s.Workers = append(s.Workers, w)
+	}
+	slices.SortFunc(s.Workers, func(a, b Working) int { return cmp.Compare(a.Worker, b.Worker) })
+	left := p.Estimate(perEpoch, func(id string) (int, bool) { return state.Epochs(id), state.Ended(id) }).Seconds
+	s.SecondsLeft, s.Share = left, 1
+	if total := left + doneEstimate; total > 0 {
+		s.Share = doneEstimate / total
+	}
+	if expected > 0 && s.Seconds > 0 {
+		s.SecondsLeft = left * s.Seconds / expected
+	}
+	return s
+}
