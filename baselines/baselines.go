@@ -75,6 +75,8 @@ var definitions = []func() definition{
 	tpeHyperopt,
 	medianStopping,
 	percentileStopping,
+	portfolio,
+	defaultModel,
 	metaTrees,
 	dyhpoMethod,
 	gpBO,
