@@ -80,6 +80,8 @@ var definitions = []func() definition{
 	metaTrees,
 	dyhpoMethod,
 	gpBO,
+	smacMethod,
+	smacMultiFidelity,
 }
 
 // Methods returns all methods with their default settings, in the order in

@@ -34,8 +34,10 @@ var contractOptions = map[string]searchtest.Options{
 
 // contractSettings makes methods that think long think less in the suite.
 var contractSettings = map[string]string{
-	"dyhpo": "initial-fits=2 restart-steps=3 refine-steps=1 exact-rows=5 max-rows=30",
-	"gp-bo": "iterations=3",
+	"dyhpo":   "initial-fits=2 restart-steps=3 refine-steps=1 exact-rows=5 max-rows=30",
+	"gp-bo":   "iterations=3",
+	"smac":    "trials=20 retrain-after=3",
+	"smac-mf": "trials=20 retrain-after=3",
 }
 
 // learned returns m such that New works if m learns from other data sets: it
@@ -175,6 +177,8 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"meta-trees":              "300 trees, 8 epochs within 0.5 of the budget, margin=0.05, patience=6",
 		"dyhpo":                   "10 fits of 1000 steps, then 50 steps, learning rate 0.001; beyond 40 epochs a fit a growth of 0.15, to at most 200",
 		"gp-bo":                   "Matern-5/2 ARD, log EI, jitter=0.01, 3 random first, 20 fantasies, L-BFGS 2x50",
+		"smac":                    "10 trees, log EI, 100 trials expected, retrain after 8, random=0.2",
+		"smac-mf":                 "eta=3, at least 1 epochs, brackets of Algorithm 1; 10 trees, log EI, 100 trials expected, retrain after 8, random=0.2",
 	}
 	methods := Methods()
 	if len(methods) != len(want) {

@@ -221,6 +221,8 @@ func wholeCurvesOf(o search.Optimizer) *wholeCurves {
 	switch o := o.(type) {
 	case *gpbo:
 		return &o.wholeCurves
+	case *smac:
+		return &o.wholeCurves
 	}
 	return nil
 }

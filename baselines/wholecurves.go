@@ -73,19 +73,7 @@ func (w *wholeCurves) idle() (search.Proposal, search.Status) {
 // the best quarter and the latest of the others, where syne-tune chooses those at
 // random.
 func (w *wholeCurves) observations(most int) (candidates []int, values []float64) {
-	low := math.Inf(1)
-	for _, v := range w.values {
-		if v > worst {
-			low = min(low, v)
-		}
-	}
-	if math.IsInf(low, 1) {
-		return nil, nil
-	}
-	candidates, values = w.known, slices.Clone(w.values)
-	for i := range values {
-		values[i] = max(values[i], low)
-	}
+	candidates, values = finiteValues(w.known, w.values)
 	if len(values) <= most {
 		return candidates, values
 	}
@@ -104,4 +92,23 @@ func (w *wholeCurves) observations(most int) (candidates []int, values []float64
 		c[i], v[i] = candidates[k], values[k]
 	}
 	return c, v
+}
+
+// finiteValues returns the candidates and their values, those of failures
+// replaced by the worst of the others; nothing if all failed.
+func finiteValues(known []int, values []float64) ([]int, []float64) {
+	low := math.Inf(1)
+	for _, v := range values {
+		if v > worst {
+			low = min(low, v)
+		}
+	}
+	if math.IsInf(low, 1) {
+		return nil, nil
+	}
+	values = slices.Clone(values)
+	for i := range values {
+		values[i] = max(values[i], low)
+	}
+	return known, values
 }
