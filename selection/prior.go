@@ -34,10 +34,18 @@ func (s StaticPrior) Score(p *Probe) (float64, error) {
 	return finite(s, v)
 }
 
-// NewStaticPrior ranks models by their mean rank over data sets. accuracies[d][m]
-// is that of model m on data set d, NaN where unknown; a model without any is
-// left out.
-func NewStaticPrior(models []string, accuracies [][]float64) (StaticPrior, error) {
+// Past is how a static prior sums up other data sets.
+type Past uint8
+
+// The summaries.
+const (
+	MeanRank      Past = iota // the mean relative rank of the model
+	MeanDeviation             // the mean of the standardised accuracy of the model
+)
+
+// NewStaticPrior summarises how models did on data sets. accuracies[d][m] is that
+// of model m on data set d, NaN where unknown; a model without any is left out.
+func NewStaticPrior(models []string, accuracies [][]float64, by Past) (StaticPrior, error) {
 	sums, counts := make([]float64, len(models)), make([]float64, len(models))
 	for d, row := range accuracies {
 		if len(row) != len(models) {
@@ -50,16 +58,24 @@ func NewStaticPrior(models []string, accuracies [][]float64) (StaticPrior, error
 				known, values = append(known, m), append(values, v)
 			}
 		}
-		for i, rank := range evaluate.Ranks(values) {
+		standing := Standardised(values)
+		if by == MeanRank {
 			// Relative, since data sets may know different numbers of models.
-			sums[known[i]] += (rank - 0.5) / float64(len(values))
-			counts[known[i]]++
+			for i, rank := range evaluate.Ranks(values) {
+				standing[i] = (rank - 0.5) / float64(len(values))
+			}
+		}
+		for i, m := range known {
+			sums[m] += standing[i]
+			counts[m]++
 		}
 	}
+	const steps = 1 << 40
 	s := StaticPrior{Values: map[string]float64{}}
 	for m, name := range models {
 		if counts[m] > 0 {
-			s.Values[name] = sums[m] / counts[m]
+			// To 40 bits: models that did equally well must tie.
+			s.Values[name] = math.Round(steps*sums[m]/counts[m]) / steps
 		}
 	}
 	if len(s.Values) == 0 {

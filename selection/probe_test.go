@@ -163,7 +163,7 @@ func TestFeatureMetricsCompareAPool(t *testing.T) {
 
 func TestStaticPriorIsTheMeanRank(t *testing.T) {
 	nan := math.NaN()
-	p, err := NewStaticPrior([]string{"a", "b", "c", "unknown"}, [][]float64{{0.1, 0.5, 0.3, nan}, {nan, 0.2, 0.4, nan}})
+	p, err := NewStaticPrior([]string{"a", "b", "c", "unknown"}, [][]float64{{0.1, 0.5, 0.3, nan}, {nan, 0.2, 0.4, nan}}, MeanRank)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,8 +172,15 @@ func TestStaticPriorIsTheMeanRank(t *testing.T) {
 		t.Fatalf("got %v", p.Values)
 	}
 	for m, v := range want {
-		if math.Abs(p.Values[m]-v) > 1e-15 {
+		if math.Abs(p.Values[m]-v) > 1e-12 {
 			t.Errorf("%s: got %v, want %v", m, p.Values[m], v)
+		}
+	}
+	z := math.Sqrt(1.5)
+	q, err := NewStaticPrior([]string{"a", "b", "c"}, [][]float64{{0.1, 0.5, 0.3}, {nan, 0.2, 0.4}}, MeanDeviation)
+	for m, v := range map[string]float64{"a": -z, "b": (z - 1) / 2, "c": 0.5} {
+		if err != nil || math.Abs(q.Values[m]-v) > 1e-12 {
+			t.Errorf("by deviation, %s: got %v (%v), want %v", m, q.Values[m], err, v)
 		}
 	}
 	d := planted(6, 2, 2, 1, 1)
@@ -181,10 +188,10 @@ func TestStaticPriorIsTheMeanRank(t *testing.T) {
 	if _, err := p.Score(mustProbe(t, d)); err == nil || !strings.Contains(err.Error(), `"unknown"`) {
 		t.Errorf("got %v for a model without a past", err)
 	}
-	if _, err := NewStaticPrior([]string{"a"}, [][]float64{{nan}}); err == nil {
+	if _, err := NewStaticPrior([]string{"a"}, [][]float64{{nan}}, MeanRank); err == nil {
 		t.Error("no error without any accuracy")
 	}
-	if _, err := NewStaticPrior([]string{"a"}, [][]float64{{1, 2}}); err == nil {
+	if _, err := NewStaticPrior([]string{"a"}, [][]float64{{1, 2}}, MeanRank); err == nil {
 		t.Error("no error for a table of another width")
 	}
 }
