@@ -84,6 +84,14 @@ const (
 // NewASHA returns the optimiser of s, or an error if a setting is out of its
 // range for the problem.
 func NewASHA(p search.Problem, s ASHA) (search.Optimizer, error) {
+	a, err := newAsynchronous(p, s)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func newAsynchronous(p search.Problem, s ASHA) (*asynchronous, error) {
 	s.Eta = cmp.Or(s.Eta, defaultEta)
 	s.MinEpochs = cmp.Or(s.MinEpochs, 1)
 	s.MaxEpochs = cmp.Or(s.MaxEpochs, p.MaxEpochs)
@@ -109,6 +117,7 @@ func NewASHA(p search.Problem, s ASHA) (search.Optimizer, error) {
 		brackets: stream.New("baselines/asha/brackets", p.Seed),
 		last:     s.MaxEpochs,
 	}
+	a.draw = a.pool.draw
 	for i, epoch := range levels[:len(levels)-1] {
 		a.rungs = append(a.rungs, rung{epoch: epoch, following: levels[i+1]})
 	}
@@ -134,6 +143,10 @@ type asynchronous struct {
 	last     int       // the last epoch, at which nothing is decided
 	heading  []int32   // by trial: the rung it is trained to, len(rungs) for the last epoch
 	survived []int     // Stopping: trials to go on at once, in order of arrival
+
+	// For methods that choose candidates by a model: it takes one out of the
+	// pool.
+	draw func() (candidate int, ok bool)
 }
 
 // rung holds the trials that reached an epoch.
@@ -161,7 +174,7 @@ func (a *asynchronous) Ask() (search.Proposal, search.Status) {
 			return a.resume(number, a.epochOf(a.heading[number])), search.Ready
 		}
 	}
-	c, ok := a.pool.draw()
+	c, ok := a.draw()
 	if !ok {
 		return a.idle()
 	}

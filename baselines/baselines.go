@@ -82,6 +82,7 @@ var definitions = []func() definition{
 	gpBO,
 	smacMethod,
 	smacMultiFidelity,
+	mobsterMethod,
 }
 
 // Methods returns all methods with their default settings, in the order in

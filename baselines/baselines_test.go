@@ -38,6 +38,7 @@ var contractSettings = map[string]string{
 	"gp-bo":   "iterations=3",
 	"smac":    "trials=20 retrain-after=3",
 	"smac-mf": "trials=20 retrain-after=3",
+	"mobster": "iterations=3 exact-rows=10 max-rows=40",
 }
 
 // learned returns m such that New works if m learns from other data sets: it
@@ -179,6 +180,7 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"gp-bo":                   "Matern-5/2 ARD, log EI, jitter=0.01, 3 random first, 20 fantasies, L-BFGS 2x50",
 		"smac":                    "10 trees, log EI, 100 trials expected, retrain after 8, random=0.2",
 		"smac-mf":                 "eta=3, at least 1 epochs, brackets of Algorithm 1; 10 trees, log EI, 100 trials expected, retrain after 8, random=0.2",
+		"mobster":                 "eta=3, promotion, floor(n/eta), from epoch 1; Matern-5/2 ARD of configuration and epoch, EI at the largest rung of 3 scores, 3 random first, 20 fantasies; a fit a score up to 40, at most 300",
 	}
 	methods := Methods()
 	if len(methods) != len(want) {

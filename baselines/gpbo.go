@@ -46,7 +46,8 @@ type GPBO struct {
 	// Starts is how many there are; 0 means 50 and 2.
 	Iterations, Starts int
 	// Up to ExactRows values, the parameters are fitted anew for each; beyond,
-	// when the values have grown by a tenth. 0 means 150.
+	// when the values have grown by a tenth, from those of the fit before. 0
+	// means 150.
 	ExactRows int
 }
 
@@ -120,7 +121,7 @@ func (g *gpbo) choose() (candidate int, ok bool) {
 	if len(known) == 0 {
 		return 0, false
 	}
-	scale, err := g.model.update(known, values, g.x)
+	scale, err := g.model.update(known, values, func(c []int) nn.Matrix { return rowsOf(g.x, c) }, g.x)
 	if err != nil {
 		return 0, false
 	}
@@ -236,42 +237,62 @@ const (
 )
 
 // update fits the parameters where that is due, conditions the process on the
-// values of the known rows of x, and returns how values were standardised.
-func (m *maternModel) update(known []int, values []float64, x nn.Matrix) (standard, error) {
+// values of known rows, whose inputs rows gives, and returns how values were
+// standardised. Other candidates than before must come with a call of forget.
+func (m *maternModel) update(known []int, values []float64, rows func([]int) nn.Matrix, candidates nn.Matrix) (standard, error) {
 	y, scale := standardise(values)
 	n, old := len(known), len(m.known)
-	due := m.fitted == 0 || n <= m.exact || float64(n) >= 1.1*float64(m.fitted)
+	due := m.fitted == 0 || n <= m.exact || float64(n) >= growth*float64(m.fitted)
 	if due {
-		m.known, m.fitted = m.known[:0], n
-		if err := m.fit(rowsOf(x, known), y); err != nil {
+		m.forget()
+		if err := m.fit(rows(known), y); err != nil {
 			m.fitted = 0
 			return scale, err
 		}
+		m.fitted = n
 	}
 	if due || old == 0 || old > n || !slices.Equal(m.known, known[:old]) {
-		m.gp.Reset(m.parameters, x)
+		m.gp.Reset(m.parameters, candidates)
 		old = 0
 	}
 	m.known = append(m.known[:0], known...)
-	if err := m.gp.Extend(rowsOf(x, known[old:]), y[old:], nil); err != nil {
-		m.known = m.known[:0]
+	if err := m.gp.Extend(rows(known[old:]), y[old:], nil); err != nil {
+		m.forget()
 		return scale, err
 	}
 	m.gp.SetTargets(y)
 	return scale, nil
 }
 
+// growth of the rows beyond maternModel.exact leads to a fit.
+const growth = 1.1
+
+// forget makes the next update condition the process from scratch.
+func (m *maternModel) forget() { m.known = m.known[:0] }
+
 // fit minimises the likelihood with the priors from the initial parameters and
-// from random ones, and keeps the best.
+// from random ones, and keeps the best. Beyond exact rows it goes on from the
+// parameters of the fit before instead.
 func (m *maternModel) fit(x nn.Matrix, y []float64) error {
 	d := x.Cols
 	value, grad := make([]float64, 3+d), make([]float64, 3+d)
 	least, found := math.Inf(1), false
 	var failure error
-	for start := range m.starts {
-		value[0] = 0
-		value[1], value[2] = math.Log(firstNoise), 0
-		clear(value[3:])
+	starts := m.starts
+	goOn := m.fitted > 0 && len(y) > m.exact
+	if goOn {
+		starts = 1
+	}
+	for start := range starts {
+		clear(value)
+		value[1] = math.Log(firstNoise)
+		if goOn {
+			h := m.parameters
+			value[0], value[1], value[2] = h.Mean, math.Log(h.Noise), math.Log(h.Scale)
+			for j, v := range h.Inverse {
+				value[3+j] = math.Log(v)
+			}
+		}
 		if start > 0 {
 			// Half an order of magnitude around the initial values, in either
 			// direction.
@@ -340,7 +361,7 @@ func inside(v, least, most float64) float64 {
 // those of the mean and the length scales as syne-tune has it, and its
 // derivatives.
 func priorOf(h gp.MaternParameters) (float64, gp.MaternParameters) {
-	const shape, rate = 0.1, 0.1 / 0.1 // of the noise variance
+	const shape, rate = 0.1, 1.0 // of the noise variance, whose mean is their quotient
 	constant, _ := math.Lgamma(shape)
 	constant -= shape * math.Log(rate)
 	logScale := math.Log(h.Scale)

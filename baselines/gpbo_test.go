@@ -172,7 +172,7 @@ func TestTheProcessGrowsExactly(t *testing.T) {
 	grown := maternModel{rng: rng, iterations: 20, starts: 1, exact: 10}
 	for c := range 20 {
 		known, values = append(known, c), append(values, rng.NormFloat64())
-		if _, err := grown.update(known, values, x); err != nil {
+		if _, err := grown.update(known, values, func(c []int) nn.Matrix { return rowsOf(x, c) }, x); err != nil {
 			t.Fatal(err)
 		}
 		y, _ := standardise(values)
