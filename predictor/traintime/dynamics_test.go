@@ -373,12 +373,12 @@ func TestTheMeanOfTheSDETendsToTheODE(t *testing.T) {
 			}
 			return d
 		}
-		simulate := func(rate float64, steps int, batches ...int) []*Curve {
+		simulate := func(rate float64, steps, draws int, batches ...int) []*Curve {
 			var settings []Setting
 			for _, b := range batches {
 				settings = append(settings, Setting{LearningRate: rate, Batch: b})
 			}
-			curves, err := p.Simulate(t.Context(), settings, Options{Steps: steps, Draws: 200, Dynamics: Published})
+			curves, err := p.Simulate(t.Context(), settings, Options{Steps: steps, Draws: draws, Dynamics: Published})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -386,7 +386,7 @@ func TestTheMeanOfTheSDETendsToTheODE(t *testing.T) {
 		}
 		// The noise adds to the mean loss in proportion to 1/B ...
 		batches := []int{4, 32, 256, 500_000}
-		noisy := simulate(1.5, 60, batches...)
+		noisy := simulate(1.5, 60, 200, batches...)
 		last := math.Inf(1)
 		for i, c := range noisy[:3] {
 			d := far(c, noisy[3])
@@ -400,7 +400,7 @@ func TestTheMeanOfTheSDETendsToTheODE(t *testing.T) {
 		// with smaller steps.
 		last = math.Inf(1)
 		for _, parts := range []int{1, 4, 16} {
-			curves := simulate(0.08/float64(parts), 300*parts, 0, 500_000)
+			curves := simulate(0.08/float64(parts), 300*parts, 5, 0, 500_000)
 			d := far(curves[1], curves[0])
 			t.Logf("%v: rate %.3f: the largest batch is up to %.5f from the flow", loss, 0.08/float64(parts), d)
 			if d > 0.01 || d > last/2 {

@@ -2,6 +2,7 @@ package traintime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 )
@@ -50,9 +51,27 @@ type path struct {
 // order 1.
 const tolerance = 1e-11
 
-// mostSteps is where a path counts as too stiff: the learning rate is then
-// thousands of times what gradient descent survives.
-const mostSteps = 200_000
+// mostSteps is the number of steps of the integrator at which a path counts as
+// too stiff: with thousands of training steps, the learning rate is then far
+// beyond what gradient descent survives. leastStep is the part of the path that
+// a step may be.
+const (
+	mostSteps = 50_000
+	leastStep = 1e-13
+)
+
+// stiff reports whether a flow up to tau = end cannot stay within mostSteps: an
+// explicit method of order 5 is stable up to steps of about 3 over the largest
+// rate, which under cross-entropy is at most half the kernel's.
+func (p *Problem) stiff(largest, decay, end float64) bool {
+	curvature := largest / float64(p.Kernel.samples)
+	if p.Loss == CrossEntropy {
+		curvature /= 2
+	}
+	return end*(curvature+decay)/3 > mostSteps
+}
+
+var errStiff = errors.New("the gradient flow is too stiff to follow; use a lower learning rate, a shorter horizon or exact dynamics")
 
 // follow integrates the gradient flow up to tau = end by the pair of orders 5
 // and 4 of Dormand and Prince, "A family of embedded Runge-Kutta formulae", J.
@@ -96,8 +115,8 @@ func (p *Problem) follow(ctx context.Context, decay, end float64, accuracy bool)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if tries == mostSteps {
-			return nil, fmt.Errorf("traintime: the gradient flow is too stiff: at %.3g of the way after %d steps of the integrator; lower the learning rate or the horizon", tau/end, tries)
+		if tries == mostSteps || h < leastStep*end {
+			return nil, fmt.Errorf("traintime: %w", errStiff)
 		}
 		h = min(h, end-tau)
 		for stage := 1; stage < 7; stage++ {

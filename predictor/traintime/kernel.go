@@ -64,10 +64,16 @@ func newKernel(m []float64, samples, outputs int, shared bool) (*Kernel, error) 
 	}
 	k.matrix = make([]float64, n*n)
 	for i := range n {
+		if m[i*n+i] < 0 {
+			return nil, fmt.Errorf("traintime: kernel element (%d, %d) is %.3g: a squared length is not negative", i, i, m[i*n+i])
+		}
 		for j := range i + 1 {
 			low, high := m[i*n+j], m[j*n+i]
 			if math.Abs(low-high) > 1e-8*largest {
 				return nil, fmt.Errorf("traintime: the kernel is not symmetric: element (%d, %d) is %v, its mirror image %v", i, j, low, high)
+			}
+			if bound := math.Sqrt(m[i*n+i]) * math.Sqrt(m[j*n+j]); math.Abs(low) > bound+1e-6*largest {
+				return nil, fmt.Errorf("traintime: kernel element (%d, %d) is %.3g, larger than its diagonal allows: no J Jᵀ has it", i, j, low)
 			}
 			k.matrix[i*n+j], k.matrix[j*n+i] = low, low
 		}
@@ -141,7 +147,7 @@ func (k *Kernel) Eigen() (values, vectors []float64, err error) {
 			return
 		}
 		if least := values[0]; least < -1e-7*values[n-1] || values[n-1] < 0 {
-			k.failure = fmt.Errorf("traintime: the kernel has the eigenvalue %g beside the largest %g, which no J Jᵀ has: check how it was made", least, values[n-1])
+			k.failure = fmt.Errorf("traintime: the kernel has the eigenvalue %.3g beside the largest %.3g, which no J Jᵀ has: check how it was made", least, values[n-1])
 			return
 		}
 		for i := range values {

@@ -148,6 +148,12 @@ func (r *run) ode(ctx context.Context, settings []int, decay float64, effective 
 	}
 	var path *path
 	if r.Loss != MSE || r.Accuracy {
+		largest := r.Kernel.Largest()
+		for i, setting := range settings {
+			if r.stiff(largest, decay, taus[i][len(taus[i])-1]) {
+				return fmt.Errorf("traintime: setting %d: %w", setting, errStiff)
+			}
+		}
 		var err error
 		if path, err = r.follow(ctx, decay, end, r.Accuracy); err != nil {
 			return err

@@ -152,6 +152,9 @@ func (t *tree) combine(lo, mid, hi int, rows, kept []int, both []bool, k int) {
 			}
 		}
 		width, p := to-from, len(reach)
+		if p == 0 {
+			continue // every vector kept is of the other half
+		}
 		vectors := t.work[:p*width]
 		coefficients := make([]float64, k*p)
 		for c, i := range reach {

@@ -105,6 +105,8 @@ func TestDecompositionsOfHardMatrices(t *testing.T) {
 	for name, a := range cases {
 		t.Run(name, func(t *testing.T) { check(t, a, n) })
 	}
+	// An update that reaches eigenvectors of one half only.
+	t.Run("rank 5 of 400", func(t *testing.T) { check(t, random(400, 5, 3), 400) })
 	t.Run("second differences have known eigenvalues", func(t *testing.T) {
 		values, _ := check(t, cases["second differences"], n)
 		for k, v := range values {
