@@ -75,6 +75,7 @@ var definitions = []func() definition{
 	tpeHyperopt,
 	medianStopping,
 	percentileStopping,
+	curveExtrapolation,
 	portfolio,
 	defaultModel,
 	metaTrees,

@@ -29,6 +29,8 @@ var contractOptions = map[string]searchtest.Options{
 	"meta-trees":   {Seedless: true},
 	"bohb:nearest": {Proposals: 50},
 	"portfolio":    {Seedless: true},
+	"lce-stopping": {Proposals: 60},
+	"tpe":          {Proposals: 40},
 	"dyhpo":        {Proposals: 40},
 }
 
@@ -126,6 +128,7 @@ func TestUnusualSettingsKeepTheContract(t *testing.T) {
 		{"dehb:nearest", "eta=4 min-epochs=2 mutation-factor=0.1 crossover-prob=0.1"},
 		{"median-stopping", "startup=1 warmup=3 interval=4 min-trials=3"},
 		{"percentile-stopping", "percentile=90 startup=2"},
+		{"lce-stopping", "threshold=0.5 certainty=0.005 interval=4"},
 		{"portfolio", "size=2"},
 		{"default-model", "by=source-accuracy tuner=asha"},
 		{"default-model", "tuner=hyperband"},
@@ -173,8 +176,9 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"dehb:nearest":            "eta=3, at least 1 epochs, F=0.5, crossover=0.5, rand1_bin, any nearest row",
 		"median-stopping":         "percentile=50, startup=5, warmup=0, interval=1, min-trials=1",
 		"percentile-stopping":     "percentile=25, startup=5, warmup=0, interval=1, min-trials=1",
+		"lce-stopping":            "threshold=0.05, conservative, every a tenth of the longest curve, 11 families, closed-form posterior",
 		"portfolio":               "32 configurations chosen greedily, regrets by 300 trees, whole curves",
-		"default-model":           "model by regret, tuned by random",
+		"default-model":           "model by regret, tuned by hyperband",
 		"meta-trees":              "300 trees, 8 epochs within 0.5 of the budget, margin=0.05, patience=6",
 		"dyhpo":                   "10 fits of 1000 steps, then 50 steps, learning rate 0.001; beyond 40 epochs a fit a growth of 0.15, to at most 200",
 		"gp-bo":                   "Matern-5/2 ARD, log EI, jitter=0.01, 3 random first, 20 fantasies, L-BFGS 2x50",

@@ -24,7 +24,7 @@ import (
 type DefaultModel struct {
 	// By says which model is the default.
 	By DefaultModelRule
-	// Tuner searches its candidates, random search by default. ASHA leaves
+	// Tuner searches its candidates, Hyperband by default. ASHA leaves
 	// candidates of a small pool unfinished: it ends when none is among the
 	// best third of its rung.
 	Tuner DefaultModelTuner
@@ -48,8 +48,8 @@ type DefaultModelTuner uint8
 
 // The tuners, each with its defaults.
 const (
-	TuneByRandomSearch DefaultModelTuner = iota // without replacement
-	TuneByHyperband
+	TuneByHyperband    DefaultModelTuner = iota
+	TuneByRandomSearch                   // without replacement
 	TuneByASHA
 )
 
@@ -57,7 +57,7 @@ const (
 func LearnDefaultModel(m search.MetaData, s DefaultModel) (search.Factory, error) {
 	err := cmp.Or(
 		checkRange("by", int(s.By), int(ByRegret), int(BySourceAccuracy)),
-		checkRange("tuner", int(s.Tuner), int(TuneByRandomSearch), int(TuneByASHA)),
+		checkRange("tuner", int(s.Tuner), int(TuneByHyperband), int(TuneByASHA)),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("default-model: %w", err)
@@ -95,12 +95,12 @@ func LearnDefaultModel(m search.MetaData, s DefaultModel) (search.Factory, error
 
 func (s DefaultModel) tune(p search.Problem) (search.Optimizer, error) {
 	switch s.Tuner {
-	case TuneByHyperband:
-		return NewHyperband(p, Hyperband{})
+	case TuneByRandomSearch:
+		return NewRandomSearch(p, RandomSearch{})
 	case TuneByASHA:
 		return NewASHA(p, ASHA{})
 	}
-	return NewRandomSearch(p, RandomSearch{})
+	return NewHyperband(p, Hyperband{})
 }
 
 // rankModels orders the choices of a hyperparameter, the default first.
@@ -171,7 +171,7 @@ func (r *restricted) Tell(report search.Report) {
 func defaultModel() definition {
 	s := new(DefaultModel)
 	by := []string{"regret", "source-accuracy"}
-	tuners := []string{"random", "hyperband", "asha"}
+	tuners := []string{"hyperband", "random", "asha"}
 	return definition{
 		method: search.Method{
 			Name:   "default-model",
@@ -181,7 +181,7 @@ func defaultModel() definition {
 		},
 		settings: []Setting{
 			choiceSetting(&s.By, "by", by, []DefaultModelRule{ByRegret, BySourceAccuracy}, "which model is the default one"),
-			choiceSetting(&s.Tuner, "tuner", tuners, []DefaultModelTuner{TuneByRandomSearch, TuneByHyperband, TuneByASHA}, "method that tunes its hyperparameters"),
+			choiceSetting(&s.Tuner, "tuner", tuners, []DefaultModelTuner{TuneByHyperband, TuneByRandomSearch, TuneByASHA}, "method that tunes its hyperparameters"),
 		},
 		details: func() string { return fmt.Sprintf("model by %s, tuned by %s", by[s.By], tuners[s.Tuner]) },
 		learn: func() search.Learn {

@@ -105,7 +105,7 @@ func TestTheDefaultModel(t *testing.T) {
 		want     string
 	}{
 		{"the hub tells", "by=source-accuracy", hub, "", "deep"},
-		{"the pool has none of it", "by=source-accuracy tuner=hyperband", hub, "deep", "small"},
+		{"the pool has none of it", "by=source-accuracy tuner=random", hub, "deep", "small"},
 		{"no hub", "by=source-accuracy", nil, "", "wide"},
 		{"by regret", "", hub, "", "wide"},
 	} {
