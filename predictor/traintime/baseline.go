@@ -182,26 +182,39 @@ func Extrapolate(losses []float64, every, horizon int) ([]float64, error) {
 			return nil, fmt.Errorf("traintime: loss %d is %v, want a finite number from 0", i, x)
 		}
 	}
+	shape := make([]float64, len(losses))
+	fit := func(tau, g float64) (square, c, a float64) {
+		for i := range shape {
+			shape[i] = decline(float64(i), tau, g)
+		}
+		c, a = nonNegativeLine(shape, losses)
+		for i, x := range shape {
+			d := c + a*x - losses[i]
+			square += d * d
+		}
+		return square, c, a
+	}
+	// For each shape a grid of scales, then finer ones about the best.
 	best := math.Inf(1)
 	var c, a, tau, power float64
-	shape := make([]float64, len(losses))
 	span := float64(len(losses) - 1)
-	const scales = 60
-	for s := range scales {
-		scale := span * math.Pow(10, -2+5*float64(s)/(scales-1))
-		for _, g := range []float64{0.25, 0.5, 0.75, 1, 1.5, 2, 3, math.Inf(1)} {
-			for i := range shape {
-				shape[i] = decline(float64(i), scale, g)
+	const points, refinements = 40, 6
+	for _, g := range []float64{0.25, 0.5, 0.75, 1, 1.5, 2, 3, math.Inf(1)} {
+		low, high := math.Log(span*1e-2), math.Log(span*1e3)
+		for range refinements {
+			least, at := math.Inf(1), low
+			for i := range points {
+				x := low + (high-low)*float64(i)/(points-1)
+				square, floor, height := fit(math.Exp(x), g)
+				if square < least {
+					least, at = square, x
+				}
+				if square < best {
+					best, c, a, tau, power = square, floor, height, math.Exp(x), g
+				}
 			}
-			floor, height := nonNegativeLine(shape, losses)
-			square := 0.0
-			for i, x := range shape {
-				d := floor + height*x - losses[i]
-				square += d * d
-			}
-			if square < best {
-				best, c, a, tau, power = square, floor, height, scale, g
-			}
+			step := (high - low) / (points - 1)
+			low, high = at-step, at+step
 		}
 	}
 	all := make([]float64, horizon/every+1)

@@ -209,7 +209,11 @@ func TestMiniBatchesInFunctionSpaceAreMiniBatchesOfWeights(t *testing.T) {
 		}
 		for i, s := range settings {
 			for draw, got := range curves[i].losses {
-				for step, want := range m.train(p, s, o, draw) {
+				weights := m.train(p, s, o, draw)
+				for step, want := range weights {
+					if math.IsInf(got[step], 1) && want > runaway*weights[0] {
+						break // diverged in both
+					}
 					if math.Abs(got[step]-want) > 1e-10*(1+want) {
 						t.Fatalf("setting %d, draw %d, step %d: loss %v, weights give %v", i, draw, step, got[step], want)
 					}
