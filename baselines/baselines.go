@@ -84,6 +84,7 @@ var definitions = []func() definition{
 	smacMethod,
 	smacMultiFidelity,
 	mobsterMethod,
+	freezeThawMethod,
 }
 
 // Methods returns all methods with their default settings, in the order in

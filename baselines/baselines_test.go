@@ -32,15 +32,17 @@ var contractOptions = map[string]searchtest.Options{
 	"lce-stopping": {Proposals: 60},
 	"tpe":          {Proposals: 40},
 	"dyhpo":        {Proposals: 40},
+	"freeze-thaw":  {Proposals: 60},
 }
 
 // contractSettings makes methods that think long think less in the suite.
 var contractSettings = map[string]string{
-	"dyhpo":   "initial-fits=2 restart-steps=3 refine-steps=1 exact-rows=5 max-rows=30",
-	"gp-bo":   "iterations=3",
-	"smac":    "trials=20 retrain-after=3",
-	"smac-mf": "trials=20 retrain-after=3",
-	"mobster": "iterations=3 exact-rows=10 max-rows=40",
+	"dyhpo":       "initial-fits=2 restart-steps=3 refine-steps=1 exact-rows=5 max-rows=30",
+	"gp-bo":       "iterations=3",
+	"smac":        "trials=20 retrain-after=3",
+	"smac-mf":     "trials=20 retrain-after=3",
+	"mobster":     "iterations=3 exact-rows=10 max-rows=40",
+	"freeze-thaw": "iterations=3 exact-rows=3 samples=10 fantasies=2",
 }
 
 // learned returns m such that New works if m learns from other data sets: it
@@ -185,6 +187,7 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"smac":                    "10 trees, log EI, 100 trials expected, retrain after 8, random=0.2",
 		"smac-mf":                 "eta=3, at least 1 epochs, brackets of Algorithm 1; 10 trees, log EI, 100 trials expected, retrain after 8, random=0.2",
 		"mobster":                 "eta=3, promotion, floor(n/eta), from epoch 1; Matern-5/2 ARD of configuration and epoch, EI at the largest rung of 3 scores, 3 random first, 20 fantasies; a fit a score up to 40, at most 300",
+		"freeze-thaw":             "basket of 10 old and 3 new, 3 random first, entropy search of 5 fantasies and 200 samples; a fit a score up to 20, then a growth of 0.2",
 	}
 	methods := Methods()
 	if len(methods) != len(want) {

@@ -145,3 +145,17 @@ func (l *Factor) HalfSolveRest(b nn.Matrix, done int) {
 	}
 	blas.SolveLower(false, rest, b.Cols, l.data[done*l.step+done:], l.step, below, b.Stride)
 }
+
+// Times writes L times each row of x, as a column, to that row of dst.
+func (l *Factor) Times(dst, x nn.Matrix) {
+	for s := range x.Rows {
+		d, r := dst.Row(s), x.Row(s)
+		for i := range l.n {
+			v := 0.0
+			for j, a := range l.data[i*l.step : i*l.step+i+1] {
+				v += float64(a * r[j])
+			}
+			d[i] = v
+		}
+	}
+}

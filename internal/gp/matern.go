@@ -320,3 +320,24 @@ func (g *Matern) Pending(means [][]float64, std []float64, x nn.Matrix, normals 
 	copy(g.vari, before)
 	return nil
 }
+
+// Joint writes the posterior covariances of the latent function at the given
+// candidates, a square matrix, to dst.
+func (g *Matern) Joint(dst nn.Matrix, of []int) {
+	d := len(g.z) / g.cands
+	g.ws.Reset()
+	z := g.ws.Get(len(of), d)
+	for i, c := range of {
+		copy(z.Row(i), g.z[c*d:(c+1)*d])
+	}
+	dst.Copy(g.cross(z.Data[:len(of)*d], z.Data[:len(of)*d], d))
+	for r := range g.rows {
+		half := g.halfRow(r)
+		for i, a := range of {
+			row := dst.Row(i)
+			for j, b := range of {
+				row[j] -= float64(half[a] * half[b])
+			}
+		}
+	}
+}
