@@ -37,8 +37,8 @@ const (
 type compareFlags struct {
 	data     string
 	budget   string
-	methods  string
-	set      []string
+	methods  methodFlags
+	learn    learnFlags
 	seeds    int
 	workers  int
 	parallel int
@@ -62,11 +62,16 @@ An epoch costs the seconds that were recorded for it. With --clock training,
 nothing else counts, and the same command gives the same traces to the last bit
 on any machine; --clock decision adds the real time of each decision.
 
+Methods that learn from other data sets do so by themselves before the replay,
+by cross-validation over the data sets of --data: none is tested on what it
+learnt from. What they learnt is kept in a cache under a hash of the data.
+
 With --out, traces, report and figure are kept in a directory. An interrupted
 comparison is continued by the same command.`,
 		Example: `  go run ./benchmark
   go run ./benchmark --data results/extended --budget 1h,4h,16h --methods random,asha,hyperband --seeds 10
   go run ./benchmark --data results/extended --methods asha,hyperband --set hyperband.eta=4 --workers 8 --out results/runs/eta4
+  go run ./benchmark --data results/extended --budget 1h --methods quicktune,random --seeds 1
   go run ./benchmark --data results/extended --exclude linear-probing --datasets BCT,DOG --json`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -76,8 +81,11 @@ comparison is continued by the same command.`,
 	p := c.Flags()
 	p.StringVar(&f.data, "data", "", "meta-dataset to replay (default: synthetic curves, which prove nothing)")
 	p.StringVar(&f.budget, "budget", "", "budgets of the search, such as 1h,4h,16h (default; epochs such as 500,2000 for data without times)")
-	p.StringVar(&f.methods, "methods", "random,asha,hyperband", "methods to compare, or all; \"benchmark methods\" lists them")
-	p.StringArrayVar(&f.set, "set", nil, "change a setting of a method: METHOD.SETTING=VALUE; may be given several times")
+	p.StringVar(&f.methods.list, "methods", "random,asha,hyperband", "methods to compare, or all; \"benchmark methods\" lists them")
+	p.StringArrayVar(&f.methods.set, "set", nil, "change a setting of a method: METHOD.SETTING=VALUE; may be given several times")
+	p.StringVar(&f.methods.compat, "compat", "", "reference: quicktune stands for quicktune-reference, the published method with the choices of its public implementation")
+	p.StringVar(&f.methods.model, "model", "", "model that \"benchmark meta-train\" made, for quicktune-reference to use instead of learning")
+	f.learn.add(p)
 	p.IntVar(&f.seeds, "seeds", 10, "repetitions of every method on every data set")
 	p.IntVar(&f.workers, "workers", 1, "simulated workers that train at the same time")
 	p.IntVar(&f.parallel, "parallel", 0, "replays that run at the same time; changes no result (default: one for each CPU)")
@@ -95,7 +103,7 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 	if err != nil {
 		return err
 	}
-	x, err := experiment(f, s)
+	x, warnings, err := experiment(f, s)
 	if err != nil {
 		return err
 	}
@@ -105,56 +113,33 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 		if out, err = claim(f.out, from); err != nil {
 			return err
 		}
-		x.Previous = out.previous
 	}
 	if !f.json {
 		fmt.Fprintln(stdout, summary(s))
 	}
+	var learned []report.Learning
+	if x.Methods, learned, err = learn(ctx, s, x.Methods, f.learn.options(tested(x.Tables), f.parallel), stderr, log); err != nil {
+		return err
+	}
 
-	var bar *cli.Progress
-	finished := slices.Clone(x.Previous)
-	saved := time.Now()
-	x.Progress = func(p replay.Progress) {
-		if bar == nil {
-			bar = cli.NewProgress(stderr, log, "replay", int64(p.Total), false)
-			if p.Taken > 0 {
-				log.Info("continuing", "finished runs", p.Taken, "of", p.Total)
-			}
-		}
-		bar.Set(int64(p.Finished), 0)
-		if p.Last == nil || out == nil {
-			return
-		}
-		finished = append(finished, p.Last)
-		if time.Since(saved) > saveEvery {
-			if err := out.save(finished); err != nil {
-				log.Warn("could not save the runs finished so far", "error", err)
-			}
-			saved = time.Now()
-		}
-	}
-	started := time.Now()
-	traces, err := x.Run(ctx)
-	if bar != nil {
-		bar.Finish()
-	}
+	traces, finished, err := replayGrid(ctx, x, out, "replay", stderr, log)
 	if err != nil {
-		return keep(err, out, finished)
+		return err
 	}
-	log.Info("replayed", "runs", len(traces), "in", time.Since(started).Round(time.Millisecond))
 	r, err := report.New(report.Input{
 		Title:   "Comparison of search methods",
-		Data:    reportData(f, s),
+		Data:    reportData(f.data, f.exclude, s),
 		Methods: x.Methods,
 		Traces:  traces,
 		Budgets: x.Budgets,
 		Workers: x.Workers,
 		Clock:   x.Clock,
-		Command: f.command(),
+		Command: f.command(), Learning: learned,
 	})
 	if err != nil {
 		return err
 	}
+	r.Warnings = append(r.Warnings, warnings...)
 	if out != nil {
 		if err := out.publish(r, x, traces, finished); err != nil {
 			return err
@@ -172,17 +157,57 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 	return nil
 }
 
+// replayGrid runs an experiment with a display and saves to out, which may be
+// nil, what is finished as it goes. Besides the traces of the grid it returns all
+// that out is to hold.
+func replayGrid(ctx context.Context, x *replay.Experiment, out *outDir, label string, stderr io.Writer, log *slog.Logger) (traces, finished []*replay.Trace, err error) {
+	if out != nil {
+		x.Previous = out.previous
+	}
+	finished = slices.Clone(x.Previous)
+	var bar *cli.Progress
+	saved := time.Now()
+	x.Progress = func(p replay.Progress) {
+		if bar == nil {
+			bar = cli.NewProgress(stderr, log, label, int64(p.Total), false)
+			if p.Taken > 0 {
+				log.Info("continuing", "finished runs", p.Taken, "of", p.Total)
+			}
+		}
+		bar.Set(int64(p.Finished), 0)
+		if p.Last == nil || out == nil {
+			return
+		}
+		finished = append(finished, p.Last)
+		if time.Since(saved) > saveEvery {
+			if err := out.save(finished); err != nil {
+				log.Warn("could not save the runs finished so far", "error", err)
+			}
+			saved = time.Now()
+		}
+	}
+	started := time.Now()
+	traces, err = x.Run(ctx)
+	if bar != nil {
+		bar.Finish()
+	}
+	if err != nil {
+		return nil, nil, keep(err, out, finished)
+	}
+	log.Info("replayed", "runs", len(traces), "in", time.Since(started).Round(time.Millisecond))
+	return traces, finished, nil
+}
+
 // reportData describes the meta-dataset to the report.
-func reportData(f compareFlags, s *metadataset.Store) report.Data {
+func reportData(name, exclude string, s *metadataset.Store) report.Data {
 	info := describe(s)
-	name := f.data
 	if name == "" {
 		name = "synthetic curves"
 	}
 	return report.Data{
 		Name: filepath.ToSlash(name), Hash: info.Hash,
 		Datasets: info.Counts.Datasets, Curves: info.Counts.Curves, Epochs: info.Counts.Epochs,
-		Time: info.Time, Unit: cli.TimeUnit(info.TimeUnit), Exclude: f.exclude, Notes: info.Notes,
+		Time: info.Time, Unit: cli.TimeUnit(info.TimeUnit), Exclude: exclude, Notes: info.Notes,
 	}
 }
 
@@ -197,10 +222,13 @@ func (f compareFlags) command() string {
 	}
 	add("data", filepath.ToSlash(f.data), "")
 	add("budget", f.budget, "")
-	add("methods", f.methods, "")
-	for _, s := range f.set {
+	add("methods", f.methods.list, "")
+	for _, s := range f.methods.set {
 		add("set", s, "")
 	}
+	add("compat", f.methods.compat, "")
+	add("model", filepath.ToSlash(f.methods.model), "")
+	words = append(words, f.learn.words()...)
 	add("seeds", strconv.Itoa(f.seeds), "")
 	add("workers", strconv.Itoa(f.workers), "1")
 	add("datasets", f.datasets, "")
@@ -245,38 +273,74 @@ func openData(dir string, log *slog.Logger) (*metadataset.Store, error) {
 	return metadataset.Open(dir)
 }
 
-// experiment builds the grid that the flags ask for.
-func experiment(f compareFlags, s *metadataset.Store) (*replay.Experiment, error) {
+// experiment builds the grid that the flags ask for, and warns of what a report
+// on it must say.
+func experiment(f compareFlags, s *metadataset.Store) (x *replay.Experiment, warnings []error, err error) {
 	if f.seeds < 1 || f.seeds > maxSeeds {
-		return nil, cli.Inputf("--seeds %d: want 1 to %d", f.seeds, maxSeeds)
+		return nil, nil, cli.Inputf("--seeds %d: want 1 to %d", f.seeds, maxSeeds)
 	}
 	if f.workers < 1 || f.workers > maxWorkers {
-		return nil, cli.Inputf("--workers %d: want 1 to %d", f.workers, maxWorkers)
+		return nil, nil, cli.Inputf("--workers %d: want 1 to %d", f.workers, maxWorkers)
 	}
 	clock, err := replay.ParseClock(f.clock)
 	if err != nil {
-		return nil, cli.Inputf("--clock: %w", err)
+		return nil, nil, cli.Inputf("--clock: %w", err)
 	}
 	budgets, err := budgetsFor(f.budget, s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	methods, err := chooseMethods(f.methods, f.set)
+	datasets := f.datasets
+	if held := f.learn.held(); held != nil {
+		if datasets != "" {
+			return nil, nil, cli.Inputf("--hold-out already names the data sets to replay: leave --datasets out")
+		}
+		datasets = strings.Join(held, ",")
+	}
+	tables, err := chooseTables(datasets, f.exclude, s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	tables, err := chooseTables(f.datasets, f.exclude, s)
+	var model *modelFile
+	if f.methods.model != "" {
+		if model, err = loadModel(f.methods.model, s); err != nil {
+			return nil, nil, err
+		}
+		warning, err := model.mayBeTestedOn(tested(tables))
+		if err != nil {
+			return nil, nil, err
+		}
+		if warning != nil {
+			warnings = append(warnings, warning)
+		}
+	}
+	methods, err := f.methods.choose(model)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	x := &replay.Experiment{
-		Tables: tables, Methods: methods, Budgets: budgets,
+	x = &replay.Experiment{
+		Tables: tables, Methods: methods, Budgets: budgets, Seeds: seeds(f.seeds),
 		Workers: f.workers, Clock: clock, Parallel: f.parallel,
 	}
-	for seed := range f.seeds {
-		x.Seeds = append(x.Seeds, uint64(seed))
+	return x, warnings, nil
+}
+
+// seeds are 0, 1, ..., n-1.
+func seeds(n int) []uint64 {
+	out := make([]uint64, n)
+	for i := range out {
+		out[i] = uint64(i)
 	}
-	return x, nil
+	return out
+}
+
+// tested lists the data sets of tables.
+func tested(tables []*replay.Table) []string {
+	var names []string
+	for _, t := range tables {
+		names = append(names, t.Task.Name)
+	}
+	return names
 }
 
 // budgetsFor reads --budget, whose default depends on the unit of time.

@@ -5,8 +5,13 @@
 //
 //	go run ./benchmark import --from DIR|ZIP|URL --out results/extended
 //	go run ./benchmark --data results/extended --budget 1h,4h,16h --methods random,asha,hyperband --seeds 10
+//	go run ./benchmark --data results/extended --budget 1h,4h,16h --methods quicktune,quicktune-reference,random --seeds 5
 //
-// It refuses to train anything: every number comes from curves that were
+// Methods that learn from other data sets are cross-validated over the data sets
+// of the meta-dataset. It also trains the published predictor for use elsewhere
+// (meta-train) and takes the published method apart (ablation).
+//
+// It refuses to train any network on images: every number comes from curves that were
 // recorded before.
 package main
 
@@ -28,6 +33,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newVerify(stdout),
 		newInfo(stdout),
 		newMethods(stdout),
+		newMetaTrain(stdout, stderr),
+		newAblation(stdout, stderr),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)
 }

@@ -103,6 +103,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	scratch = dir
+	// What methods learn is kept away from the user's cache.
+	os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -163,7 +165,8 @@ func TestTracesDoNotDependOnThreads(t *testing.T) {
 	for _, procs := range []int{1, 2, 4} {
 		old := runtime.GOMAXPROCS(procs)
 		for _, parallel := range []string{"1", "2"} {
-			got := compare(t, "--data", store, "--methods", "all", "--seeds", "3", "--workers", "4", "--parallel", parallel).TraceHash
+			line := args("--data "+store+" --budget 30m,2h --methods random,asha,hyperband,quicktune-reference --seeds 2 --workers 4 --parallel "+parallel, brief...)
+			got := compare(t, line...).TraceHash
 			if want == "" {
 				want = got
 			}
@@ -315,6 +318,29 @@ func TestBadInput(t *testing.T) {
 		{"--data STORE --out FOREIGN", "did not make"},
 		{"--data STORE --no-such-flag", "no-such-flag"},
 		{"--data STORE nonsense", "nonsense"},
+		{"--data STORE --compat old", "--compat old: want reference"},
+		{"--data STORE --methods quicktune,quicktune-reference --compat reference", "twice"},
+		{"--data STORE --methods quicktune --set quicktune.M=off", "has no setting"},
+		{"--data STORE --methods quicktune-reference --set quicktune-reference.M=maybe", "want on or off"},
+		{"--data STORE --methods quicktune-reference --set quicktune-reference.hub=-1", "whole number from 0"},
+		{"--data STORE --methods quicktune-reference --set quicktune-reference.size=1", "has no setting"},
+		{"--data STORE --methods quicktune-reference --hold-out CAT", "CAT"},
+		{"--data STORE --methods quicktune-reference --hold-out BCT,DOG,FLW", "no data set is left to learn from"},
+		{"--data STORE --hold-out BCT --datasets DOG", "leave --datasets out"},
+		{"--data STORE --methods quicktune-reference --model nowhere", "nowhere"},
+		{"--data STORE --methods quicktune-reference --model STORE/manifest.json", "manifest.json"},
+		{"meta-train --data STORE", "needs --data DIR and --out FILE"},
+		{"meta-train --data STORE --out STORE/manifest.json", "no model that this command made"},
+		{"meta-train --data STORE --out X --training best", "want published or default"},
+		{"meta-train --data STORE --out X --iterations -1", "at least 1"},
+		{"meta-train --data STORE --out X --hold-out BCT,DOG,FLW", "no data set is left to learn from"},
+		{"ablation", "needs --data DIR"},
+		{"ablation --data STORE --hubs none", "whole numbers from 1"},
+		{"ablation --data STORE --hub-pools some", "want all or both"},
+		{"ablation --data STORE --set M=off", "other than M, C, G and hub"},
+		{"ablation --data STORE --set depth=3", "has no setting"},
+		{"ablation --data STORE --seeds 0", "want 1 to"},
+		{"ablation --data STORE --out FOREIGN", "holds thesis, which this command did not make"},
 		{"import --from nowhere --out X", "nowhere"},
 		{"import --from nowhere", "--out"},
 		{"import --from STORE --out X", ""},
@@ -340,7 +366,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 	store := smallStore(t, filepath.Join(tmp, "extended"))
 	paths := []string{"results/runs", filepath.Join(tmp, "runs")}
 	root := newCompare(&bytes.Buffer{}, &bytes.Buffer{})
-	commands := []*cobra.Command{root, newImport(nil, nil), newVerify(nil), newInfo(nil), newMethods(nil)}
+	commands := []*cobra.Command{root, newImport(nil, nil), newVerify(nil), newInfo(nil), newMethods(nil), newMetaTrain(nil, nil), newAblation(nil, nil)}
 	ran := 0
 	for _, c := range commands {
 		if c.Example == "" {
@@ -367,7 +393,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 			ran++
 		}
 	}
-	if ran < 9 {
+	if ran < 15 {
 		t.Errorf("only %d examples", ran)
 	}
 }
@@ -411,7 +437,7 @@ func TestInfoAndMethods(t *testing.T) {
 		t.Errorf("info --json: %v, %d data sets", err, len(info.Datasets))
 	}
 	text := mustRun(t, "methods")
-	for _, want := range []string{"hyperband: Hyperband", "--set hyperband.eta=3", "partial curves"} {
+	for _, want := range []string{"hyperband: Hyperband", "--set hyperband.eta=3", "partial curves", "quicktune: Quick-Tune", "--set quicktune-reference.hub=0"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("methods does not print %q", want)
 		}

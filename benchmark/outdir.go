@@ -48,6 +48,7 @@ type manifest struct {
 	Command       string   `json:"command,omitempty"`
 	Go            string   `json:"go,omitempty"`
 
+	Learning     []report.Learning `json:"learning,omitempty"`     // what methods learnt from
 	Dependencies map[string]string `json:"dependencies,omitempty"` // versions
 }
 
@@ -125,6 +126,7 @@ func (o *outDir) publish(r *report.Report, x *replay.Experiment, traces, finishe
 	m := manifest{
 		Finished: true, Traces: r.TraceHash, Runs: len(traces), Seeds: x.Seeds,
 		Workers: x.Workers, Clock: string(x.Clock), Command: r.Command, Go: runtime.Version(),
+		Learning: r.Learning,
 	}
 	for _, t := range x.Tables {
 		m.Datasets = append(m.Datasets, t.Task.Name)

@@ -40,6 +40,9 @@ type Info struct {
 	// two predictors. 0 means that the caller transforms them otherwise.
 	MetaScale     float64 `json:"meta_scale"`
 	CostMetaScale float64 `json:"cost_meta_scale"`
+	// DataHash identifies the meta-dataset that the weights were trained on; ""
+	// if that is not known.
+	DataHash string `json:"data_hash,omitempty"`
 	// Training tells how the weights were made; nil if that is not known.
 	Training *TrainingInfo `json:"training,omitempty"`
 }

@@ -15,7 +15,7 @@ func (r *Report) JSON(w io.Writer) error {
 	out := jsonReport{
 		Title: r.Title, TraceHash: r.TraceHash, Command: r.Command, Unit: string(r.Data.Unit),
 		Datasets: r.Datasets, Seeds: r.Seeds, Workers: r.Workers, Clock: string(r.Clock), Intervals: r.Bootstrap.String(),
-		Warnings: messages(r.Warnings),
+		Warnings: messages(r.Warnings), Learning: r.Learning,
 		Data: jsonData{
 			Name: r.Data.Name, Hash: r.Data.Hash, Datasets: r.Data.Datasets, Curves: r.Data.Curves, Epochs: r.Data.Epochs,
 			Time: r.Data.Time, Exclude: r.Data.Exclude, Notes: r.Data.Notes,
@@ -57,6 +57,7 @@ type jsonReport struct {
 	Clock     string       `json:"clock"`
 	Intervals string       `json:"intervals"`
 	Methods   []jsonMethod `json:"methods"`
+	Learning  []Learning   `json:"learning,omitempty"`
 	TraceHash string       `json:"trace_hash"`
 	Command   string       `json:"command"`
 	Warnings  []string     `json:"warnings,omitempty"`

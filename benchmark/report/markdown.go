@@ -72,6 +72,7 @@ func (r *Report) Markdown(w io.Writer, figure string) error {
 		b.WriteString("\n")
 	}
 
+	r.learningTable(&b)
 	b.WriteString("\n## How to read the numbers\n\n")
 	b.WriteString("- Normalised regret: (best - incumbent)/(best - worst), with the best and the worst score over all epochs of all curves of the data set. ")
 	b.WriteString("The incumbent is the best score among the epochs finished by then; before the first, it is 0 for accuracies, so that a regret may exceed 1, and the worst score for losses.\n")
@@ -127,6 +128,23 @@ func (r *Report) cellTable(b *strings.Builder, notes *footnotes, of func(Cell) s
 			line = append(line, text+references(notes.mark(s.Warnings)))
 		}
 		t = append(t, line)
+	}
+	t.markdown(b)
+}
+
+// learningTable says what methods learnt from before they searched.
+func (r *Report) learningTable(b *strings.Builder) {
+	if len(r.Learning) == 0 {
+		return
+	}
+	b.WriteString("\n## What was learnt from other data sets\n\n")
+	b.WriteString("No method learns from a data set that it is tested on. The key names all that was learnt from, in the cache of models.\n\n")
+	t := table{{"method", "tested on", "learnt from", "validated on", "seconds", "key"}}
+	for _, l := range r.Learning {
+		t = append(t, []string{
+			l.Method, strings.Join(l.Test, " "), strings.Join(l.Train, " "), strings.Join(l.Validation, " "),
+			number(l.Seconds, 1), "`" + l.Key + "`",
+		})
 	}
 	t.markdown(b)
 }

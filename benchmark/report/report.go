@@ -29,9 +29,23 @@ type Input struct {
 	Budgets []float64 // ascending, in Data.Unit
 	Workers int
 	Clock   replay.Clock
+	// Learning lists what methods learnt before they searched.
+	Learning []Learning
 	// Command makes the same traces again.
 	Command   string
 	Bootstrap stats.Bootstrap
+}
+
+// Learning is what a method learnt from other data sets, in one round of the
+// cross-validation.
+type Learning struct {
+	Method     string   `json:"method"`
+	Test       []string `json:"test"` // the data sets it was used on
+	Train      []string `json:"train"`
+	Validation []string `json:"validation"`
+	Key        string   `json:"cache_key"` // names what was learnt from
+	// Seconds is what it took on the machine that did it, 0 if not known.
+	Seconds float64 `json:"seconds"`
 }
 
 // Data describes the meta-dataset that was replayed.
@@ -57,6 +71,7 @@ type Report struct {
 	Workers   int
 	Clock     replay.Clock
 	Rows      []Row // one a method, the lowest regret at the last budget first
+	Learning  []Learning
 	TraceHash string
 	Command   string
 	Bootstrap stats.Bootstrap
@@ -105,7 +120,7 @@ func New(in Input) (*Report, error) {
 	}
 	r := &Report{
 		Title: in.Title, Data: in.Data, Budgets: in.Budgets, Workers: max(in.Workers, 1), Clock: in.Clock,
-		TraceHash: replay.Hash(in.Traces), Command: in.Command, Bootstrap: in.Bootstrap,
+		Learning: in.Learning, TraceHash: replay.Hash(in.Traces), Command: in.Command, Bootstrap: in.Bootstrap,
 		Rows: make([]Row, len(in.Methods)),
 	}
 	names := make([]string, len(in.Methods))
