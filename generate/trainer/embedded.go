@@ -409,6 +409,19 @@ func (t *trial) epoch(ctx context.Context, epoch int, rate float64) (float64, er
 
 // step trains on one batch and returns its loss.
 func (t *trial) step(which []int, mixer *rand.Rand, rate float64) float64 {
+	loss := t.gradient(which, mixer)
+	if t.clip > 0 {
+		t.opt.clip(t.clip)
+	}
+	t.opt.step(rate)
+	for _, s := range t.opt.slots {
+		clear(s.Grad)
+	}
+	return loss
+}
+
+// gradient returns the loss of a batch and adds its gradient to the parameters.
+func (t *trial) gradient(which []int, mixer *rand.Rand) float64 {
 	n, classes := len(which), t.images.Classes
 	x := t.augmented(which)
 	targets := extend(&t.targets, n*classes)
@@ -439,13 +452,6 @@ func (t *trial) step(which []int, mixer *rand.Rand, rate float64) float64 {
 				loss += l2sp(t.sp, p.Value, start, p.Grad)
 			}
 		}
-	}
-	if t.clip > 0 {
-		t.opt.clip(t.clip)
-	}
-	t.opt.step(rate)
-	for _, s := range t.opt.slots {
-		clear(s.Grad)
 	}
 	return loss
 }
