@@ -3,6 +3,7 @@ package selection
 import (
 	"errors"
 	"math"
+	"sync"
 
 	gblas "gonum.org/v1/gonum/blas"
 
@@ -21,6 +22,8 @@ type gram struct {
 	primal bool
 	order  int       // min(n, d)
 	matrix []float64 // order x order, lower triangle, of the centred rows
+
+	sums lazy[[]float64] // of the centred rows of each class, classes x d
 }
 
 func newGram(x []float64, n, d int) *gram {
@@ -83,22 +86,22 @@ func (g *gram) trace() float64 {
 	return s
 }
 
-// covariance returns the lower triangle of FᵀF of the centred rows, d x d,
-// copied.
+// covariance returns the lower triangle of FᵀF of the centred rows, d x d, in a
+// workspace.
 func (g *gram) covariance() []float64 {
-	out := make([]float64, g.d*g.d)
 	if g.primal {
-		copy(out, g.matrix)
-		return out
+		return g.copied()
 	}
+	out := workspace(g.d * g.d)
 	blas.Syrk(gblas.Lower, true, g.d, g.n, 1, g.centred, g.d, 0, out, g.d)
 	return out
 }
 
-// raw returns the matrix of the rows as they were, lower triangle, copied.
+// raw returns the matrix of the rows as they were, lower triangle, in a
+// workspace.
 func (g *gram) raw() []float64 {
 	m := g.order
-	out := make([]float64, m*m)
+	out := workspace(m * m)
 	if g.primal {
 		n := float64(g.n)
 		for i := range m {
@@ -120,17 +123,45 @@ func (g *gram) raw() []float64 {
 	return out
 }
 
-// classSums returns the sums of the centred rows of each class, classes x d.
-func (g *gram) classSums(labels []int, classes int) []float64 {
-	sums := make([]float64, classes*g.d)
-	for i, c := range labels {
-		s := sums[c*g.d : (c+1)*g.d]
-		for j, v := range g.centred[i*g.d : (i+1)*g.d] {
-			s[j] += v
-		}
+// copied returns the matrix, lower triangle, in a workspace.
+func (g *gram) copied() []float64 {
+	m := g.order
+	out := workspace(m * m)
+	for i := range m {
+		copy(out[i*m:i*m+i+1], g.matrix[i*m:i*m+i+1])
 	}
+	return out
+}
+
+// classSums returns the sums of the centred rows of each class of p, classes x d,
+// for reading only.
+func (g *gram) classSums(p *Probe) []float64 {
+	sums, _ := g.sums.get(func() ([]float64, error) {
+		sums := make([]float64, p.classes*g.d)
+		for i, c := range p.labels {
+			s := sums[c*g.d : (c+1)*g.d]
+			for j, v := range g.centred[i*g.d : (i+1)*g.d] {
+				s[j] += v
+			}
+		}
+		return sums, nil
+	})
 	return sums
 }
+
+// workspaces keeps large matrices from one score for the next, since fresh memory
+// costs as much as many of the operations on it.
+var workspaces sync.Pool
+
+// workspace returns n numbers of any value. release takes them back.
+func workspace(n int) []float64 {
+	if w, ok := workspaces.Get().(*[]float64); ok && cap(*w) >= n {
+		return (*w)[:n]
+	}
+	return make([]float64, n)
+}
+
+func release(w []float64) { workspaces.Put(&w) }
 
 // moments returns the second moments of the features.
 func (p *Probe) moments() *gram {

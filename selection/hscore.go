@@ -32,7 +32,8 @@ func (s HScore) Score(p *Probe) (float64, error) {
 	// The squared lengths of the projections of the classes' unit indicators on
 	// the column space of F, which a pivoted factor of FFᵀ spans.
 	n := g.n
-	a := append([]float64(nil), g.matrix...)
+	a := g.copied()
+	defer release(a)
 	pivots, rank := pivotedCholesky(n, a)
 	if rank == 0 {
 		return 0, undefined(s, "the features do not vary")
@@ -58,8 +59,9 @@ func (s HScore) Score(p *Probe) (float64, error) {
 // primal needs the column means of each class alone.
 func (s HScore) primal(p *Probe, g *gram) (float64, error) {
 	d := g.d
-	sums := transposed(p.classes, d, g.classSums(p.labels, p.classes))
-	a := append([]float64(nil), g.matrix...)
+	sums := transposed(p.classes, d, g.classSums(p))
+	a := g.copied()
+	defer release(a)
 	largest := 0.0
 	for i := range d {
 		largest = max(largest, a[i*d+i])

@@ -26,7 +26,8 @@ func (s RegularisedHScore) Score(p *Probe) (float64, error) {
 		return 0, nil
 	}
 	order := g.order
-	a := make([]float64, order*order)
+	a := workspace(order * order)
+	defer release(a)
 	for i := range order {
 		for j, v := range g.matrix[i*order : i*order+i+1] {
 			a[i*order+j] = (1 - alpha) / n * v
@@ -38,7 +39,7 @@ func (s RegularisedHScore) Score(p *Probe) (float64, error) {
 	}
 	factor := (1 - alpha) / (n - 1)
 	if g.primal {
-		sums := transposed(p.classes, int(d), g.classSums(p.labels, p.classes))
+		sums := transposed(p.classes, int(d), g.classSums(p))
 		return finite(s, HScore{}.share(p, a, sums, order, factor))
 	}
 	// With S = (1-alpha)/n K + alpha*mean*I for the kernel K of the images,

@@ -68,7 +68,7 @@ func (s LFC) Score(p *Probe) (float64, error) {
 // so all sums over N² entries are sums over classes.
 func alignment(s Scorer, v Variant, g *gram, p *Probe) (float64, error) {
 	n := float64(p.n)
-	sums := g.classSums(p.labels, p.classes)
+	sums := g.classSums(p)
 	within := dot(sums, sums)
 	var pairs, cubes float64
 	for _, size := range p.counts {

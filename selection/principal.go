@@ -13,7 +13,7 @@ import (
 
 const (
 	exactOrder  = 256 // of a Gram matrix that is decomposed as a whole
-	oversample  = 16  // columns of the iterated subspace beyond those asked for
+	oversample  = 8   // columns of the iterated subspace beyond those asked for
 	powerRounds = 6
 )
 
@@ -86,7 +86,8 @@ func (g *gram) leading(k int) ([]float64, columns, error) {
 		return symmetricEigen(m, full, k)
 	}
 	q := k + oversample
-	a := append([]float64(nil), g.matrix...)
+	a := g.copied()
+	defer release(a)
 	wholeBlocks(m, a)
 	v, next := make([]float64, m*q), make([]float64, m*q)
 	rng := stream.New("selection/principal", 0, uint64(m), uint64(q))

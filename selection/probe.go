@@ -204,8 +204,13 @@ func NewProbe(d Data) (*Probe, error) {
 		{"source mean", d.SourceMeans, d.Dim},
 		{"source weight", d.SourceWeights, 1},
 	} {
-		if i := firstNotFinite(m.x); i >= 0 {
+		largest := magnitude(m.x)
+		if math.IsNaN(largest) || math.IsInf(largest, 0) {
+			i := firstNotFinite(m.x)
 			return nil, fmt.Errorf("selection: %s %d of row %d is %v", m.name, i%m.width, i/m.width, m.x[i])
+		}
+		if largest > 0 && (largest > hugest || largest < 1/hugest) {
+			return nil, fmt.Errorf("selection: the largest %s is %v, whose powers double precision cannot hold; scale them", m.name, largest)
 		}
 	}
 	if err := checkProbabilities(d.Source, d.SourceClasses); err != nil {
@@ -230,18 +235,6 @@ func NewProbe(d Data) (*Probe, error) {
 		p.labels[i] = c
 		p.counts[c]++
 	}
-	for _, m := range []struct {
-		name string
-		x    []float64
-	}{{"features", d.Features}, {"gradients", d.Gradients}, {"reference features", d.Reference}, {"source means", d.SourceMeans}} {
-		largest := 0.0
-		for _, v := range m.x {
-			largest = max(largest, math.Abs(v))
-		}
-		if largest > 0 && (largest > hugest || largest < 1/hugest) {
-			return nil, fmt.Errorf("selection: the %s are at most %v, whose powers double precision cannot hold; scale them", m.name, largest)
-		}
-	}
 	if constant(d.Features, p.n, d.Dim) {
 		return nil, errors.New("selection: the features are the same for every image")
 	}
@@ -259,6 +252,17 @@ func (p *Probe) Classes() int { return p.classes }
 
 // Model returns the name of the model.
 func (p *Probe) Model() string { return p.data.Model }
+
+// magnitude returns the largest magnitude, and NaN or an infinity if there is
+// one.
+func magnitude(x []float64) float64 {
+	largest, poison := 0.0, 0.0
+	for _, v := range x {
+		largest = max(largest, math.Abs(v))
+		poison += v - v
+	}
+	return largest + poison
+}
 
 // firstNotFinite returns the index of the first NaN or infinity, -1 without.
 func firstNotFinite(x []float64) int {

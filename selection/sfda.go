@@ -29,7 +29,9 @@ func (SFDA) Needs() Needs { return 0 }
 // Score returns the mean probability.
 func (s SFDA) Score(p *Probe) (float64, error) {
 	g := p.moments()
-	first, err := s.fit(p, g.centred, g.d, g.covariance(), -1)
+	scatter := g.covariance()
+	defer release(scatter)
+	first, err := s.fit(p, g.centred, g.d, scatter, -1)
 	if err != nil {
 		return 0, err
 	}
@@ -62,7 +64,6 @@ func (s SFDA) Score(p *Probe) (float64, error) {
 			row[j] -= mean[j]
 		}
 	}
-	scatter := make([]float64, d*d)
 	blas.Syrk(gblas.Lower, true, d, n, 1, mixed, d, 0, scatter, d)
 	second, err := s.fit(p, mixed, d, scatter, first.shrinkage)
 	if err != nil {

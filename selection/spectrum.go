@@ -34,7 +34,7 @@ func (p *Probe) eigen() (*spectrum, error) {
 		s := &spectrum{n: p.n, d: g.d, primal: g.primal, counts: p.counts}
 		z := make([]float64, m*classes)
 		if g.primal {
-			sums := g.classSums(p.labels, classes)
+			sums := g.classSums(p)
 			for c := range classes {
 				for j, v := range sums[c*g.d : (c+1)*g.d] {
 					z[j*classes+c] = v + float64(p.counts[c])*g.mean[j]
@@ -45,7 +45,9 @@ func (p *Probe) eigen() (*spectrum, error) {
 				z[i*classes+c] = 1
 			}
 		}
-		s.diagonal, s.below = tridiagonalise(m, g.raw(), classes, z)
+		matrix := g.raw()
+		s.diagonal, s.below = tridiagonalise(m, matrix, classes, z)
+		release(matrix)
 		turned := transposed(m, classes, z)
 		for c := range classes {
 			s.target = append(s.target, turned[c*m:(c+1)*m])

@@ -32,18 +32,28 @@ func (s TransRate) Score(p *Probe) (float64, error) {
 		return 0, undefined(s, "the distortion %v is not positive", epsilon)
 	}
 	g := p.moments()
-	work := make([]float64, g.order*g.order)
-	scaled(work, g.matrix, 1/(float64(g.n)*epsilon))
-	rate, err := codingRate(g.order, work)
+	all := g.copied()
+	defer release(all)
+	for i, v := range all {
+		all[i] = v / (float64(g.n) * epsilon)
+	}
+	rate, err := codingRate(g.order, all)
 	if err != nil {
 		return 0, undefined(s, "%v", err)
 	}
-	ordered, starts := g.byClass(p)
+	members := make([][]int, p.classes)
+	for i, c := range p.labels {
+		members[c] = append(members[c], i)
+	}
+	var rows []float64
 	classes := 0.0
 	for c, size := range p.counts {
+		rows = rows[:0]
+		for _, i := range members[c] {
+			rows = append(rows, g.centred[i*g.d:(i+1)*g.d]...)
+		}
 		order := min(size, g.d)
-		rows := ordered[starts[c]*g.d : (starts[c]+size)*g.d]
-		work := work[:order*order]
+		work := all[:order*order]
 		blas.Syrk(gblas.Lower, size > g.d, order, max(size, g.d), 1/(float64(size)*epsilon), rows, g.d, 0, work, order)
 		r, err := codingRate(order, work)
 		if err != nil {
@@ -61,26 +71,4 @@ func codingRate(n int, a []float64) (float64, error) {
 	}
 	log, err := logDeterminant(n, a)
 	return log / 2, err
-}
-
-func scaled(dst, src []float64, factor float64) {
-	for i, v := range src {
-		dst[i] = factor * v
-	}
-}
-
-// byClass returns the centred rows sorted by class, in their order within each,
-// and the first row of each class.
-func (g *gram) byClass(p *Probe) (rows []float64, starts []int) {
-	starts = make([]int, p.classes)
-	for c := 1; c < p.classes; c++ {
-		starts[c] = starts[c-1] + p.counts[c-1]
-	}
-	next := append([]int(nil), starts...)
-	rows = make([]float64, g.n*g.d)
-	for i, c := range p.labels {
-		copy(rows[next[c]*g.d:(next[c]+1)*g.d], g.centred[i*g.d:(i+1)*g.d])
-		next[c]++
-	}
-	return rows, starts
 }

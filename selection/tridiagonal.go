@@ -8,7 +8,7 @@ import (
 
 // Sizes of the blocks of tridiagonalise; they steer speed alone.
 const (
-	bandWidth   = 32  // of the band between the two stages
+	bandWidth   = 48  // of the band between the two stages
 	updateBlock = 256 // columns of the trailing matrix worked on at a time
 )
 
