@@ -85,6 +85,7 @@ var definitions = []func() definition{
 	smacMultiFidelity,
 	mobsterMethod,
 	freezeThawMethod,
+	fsboMethod,
 }
 
 // Methods returns all methods with their default settings, in the order in

@@ -43,6 +43,7 @@ var contractSettings = map[string]string{
 	"smac-mf":     "trials=20 retrain-after=3",
 	"mobster":     "iterations=3 exact-rows=10 max-rows=40",
 	"freeze-thaw": "iterations=3 exact-rows=3 samples=10 fantasies=2",
+	"fsbo":        "copies=2 iterations=20 steps=2 context=20",
 }
 
 // learned returns m such that New works if m learns from other data sets: it
@@ -188,6 +189,7 @@ func TestMethodsAreDescribed(t *testing.T) {
 		"smac-mf":                 "eta=3, at least 1 epochs, brackets of Algorithm 1; 10 trees, log EI, 100 trials expected, retrain after 8, random=0.2",
 		"mobster":                 "eta=3, promotion, floor(n/eta), from epoch 1; Matern-5/2 ARD of configuration and epoch, EI at the largest rung of 3 scores, 3 random first, 20 fantasies; a fit a score up to 40, at most 300",
 		"freeze-thaw":             "basket of 10 old and 3 new, 3 random first, entropy search of 5 fantasies and 200 samples; a fit a score up to 20, then a growth of 0.2",
+		"fsbo":                    "deep kernel of the configuration, 3000 steps of meta-training on 16 scales of each data set, 3 first by 256 of their curves, then fits of 50 steps, learning rate 0.001",
 	}
 	methods := Methods()
 	if len(methods) != len(want) {
