@@ -13,6 +13,7 @@ import (
 	"quicktune"
 	"quicktune/benchmark/crossval"
 	"quicktune/benchmark/replay"
+	"quicktune/internal/blas"
 	"quicktune/internal/stream"
 	"quicktune/metadataset"
 	"quicktune/metadataset/synthetic"
@@ -31,8 +32,8 @@ func shortFits(o quicktune.Options) quicktune.Options {
 	return o
 }
 
-// synthetics are three small data sets and a model meta-trained on other ones.
-var synthetics = sync.OnceValues(func() ([]*replay.Table, *predictor.Model) {
+// syntheticStore holds five small data sets; three of them are tables too.
+var syntheticStore = sync.OnceValues(func() (*metadataset.Store, []*replay.Table) {
 	in := synthetic.Generate(synthetic.Options{Datasets: 5, Curves: 30, Epochs: 12, Seed: 1})
 	dir, err := os.MkdirTemp("", "quicktune-test-")
 	if err != nil {
@@ -55,6 +56,12 @@ var synthetics = sync.OnceValues(func() ([]*replay.Table, *predictor.Model) {
 		}
 		tables = append(tables, t)
 	}
+	return s, tables
+})
+
+// synthetics are the tables and a model meta-trained on the other data sets.
+var synthetics = sync.OnceValues(func() ([]*replay.Table, *predictor.Model) {
+	s, tables := syntheticStore()
 	split := predictor.Split{Train: []string{s.Datasets[3].Name}, Validation: []string{s.Datasets[4].Name}}
 	data, err := crossval.MetaData(s, split)
 	if err != nil {
@@ -305,6 +312,58 @@ func TestConditioningBetweenFitsIsExact(t *testing.T) {
 	}
 	if a.Epochs != b.Epochs || !slices.Equal(a.Points, b.Points) || !slices.Equal(a.Spent, b.Spent) {
 		t.Errorf("%d epochs with every fit, %d with few, or other choices", a.Epochs, b.Epochs)
+	}
+}
+
+// Meta-training, fits and choices give the same trace, to the last bit, whatever
+// instructions the processor has. gonum's own routines round differently and are
+// no path of a release.
+func TestTracesDoNotDependOnTheKernels(t *testing.T) {
+	before := blas.Active()
+	defer func() {
+		if err := blas.Select(before); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	s, tables := syntheticStore()
+	data, err := crossval.MetaData(s, predictor.Split{Train: []string{s.Datasets[3].Name}, Validation: []string{s.Datasets[4].Name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	training := predictor.ReferenceMetaTrain()
+	training.Iterations, training.CostIterations, training.ValidateEvery, training.ValidationRounds = 60, 60, 20, 3
+	var want string
+	for _, p := range blas.Available() {
+		if p == blas.Gonum {
+			continue
+		}
+		if err := blas.Select(p); err != nil {
+			t.Fatal(err)
+		}
+		m := quicktune.ReferenceMethod(quicktune.Options{InitialFits: 4, RestartSteps: 20, RefineSteps: 5, ExactRows: 25}, predictor.LearnOptions{Training: &training})
+		factory, err := m.Learn(context.Background(), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.New = factory
+		var traces []*replay.Trace
+		for _, table := range tables[:2] {
+			tr, err := replay.Run(context.Background(), m, table, replay.Options{Budget: 30000, Seed: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tr.Epochs < 30 {
+				t.Fatalf("%d epochs show too little", tr.Epochs)
+			}
+			traces = append(traces, tr)
+		}
+		got := replay.Hash(traces)
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Errorf("path %v gives another trace than %v", p, blas.Available()[1])
+		}
 	}
 }
 
