@@ -1,5 +1,11 @@
 // Command generate makes meta-datasets and hands them on.
 //
+//	go run ./generate
+//	go run ./generate --datasets all --configs 48 --epochs 50 --curve-cap 2m --out results/runs/mine
+//	go run ./generate --data my-photos.zip --dry-run
+//	go run ./generate status results/runs/sweep
+//	go run ./generate resume results/runs/sweep
+//	go run ./generate report results/runs/sweep
 //	go run ./generate export --data results/extended --format arrow --out extended-arrow
 //
 // It refuses to compare methods: that is what benchmark does, which in turn
@@ -10,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -22,12 +29,28 @@ func main() { cli.Main("generate", run) }
 
 // run executes the command line args.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	root := &cobra.Command{
-		Use:   "generate",
-		Short: "make meta-datasets and hand them on",
-	}
-	root.AddCommand(newExport(stdout))
+	root := newSweep(stdout, stderr)
+	root.AddCommand(
+		newResume(stdout, stderr),
+		newStatus(stdout),
+		newReport(stdout),
+		newDatasets(stdout),
+		newPretrain(stdout, stderr),
+		newExport(stdout),
+	)
 	return cli.Execute(ctx, root, args, stdout, stderr)
+}
+
+// logger writes progress and warnings for people, without the date.
+func logger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
 }
 
 func newExport(stdout io.Writer) *cobra.Command {

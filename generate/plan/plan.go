@@ -46,6 +46,12 @@ const (
 // Modes lists every Mode.
 var Modes = []Mode{Uniform, Stratified, Whole}
 
+// The clocks of a plan.
+const (
+	Counted  = "counted"  // seconds follow from the plan
+	Measured = "measured" // the trainer measures seconds
+)
+
 // MaxTrials bounds a plan, far above what anybody trains.
 const MaxTrials = 1_000_000
 
@@ -83,7 +89,7 @@ type Options struct {
 	Models   []metadataset.Model
 	// MetaFeatures names Dataset.MetaFeatures.
 	MetaFeatures []string
-	// Trainer and Clock say who trains and how seconds are counted.
+	// Trainer says who trains, Clock whether seconds are Counted or Measured.
 	Trainer string
 	Clock   string
 }
@@ -155,6 +161,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("%d epochs are too few", o.Epochs)
 	case !(o.CurveCap >= 0) || math.IsInf(o.CurveCap, 0):
 		return fmt.Errorf("a curve cap of %g seconds is no time", o.CurveCap)
+	case o.Clock != Counted && o.Clock != Measured:
+		return fmt.Errorf("unknown clock %q: use %s or %s", o.Clock, Counted, Measured)
 	case len(o.Datasets) == 0:
 		return errors.New("no data set")
 	}

@@ -36,8 +36,8 @@ type Status struct {
 	Reasons map[string]int
 	// Seconds is what the known epochs took, all workers together.
 	Seconds float64
-	// SecondsLeft estimates what the others take, all workers together; NaN
-	// where nothing is known.
+	// SecondsLeft estimates how long a single worker would take for the others.
+	// Once epochs have ended, it follows how long they took on the wall clock.
 	SecondsLeft float64
 	// Share is the part of the whole that is done, by estimated time.
 	Share   float64
@@ -64,7 +64,8 @@ func Summarise(p *plan.Plan, state *journal.State, perEpoch func(plan.Trial) flo
 	s := Status{Trials: len(p.Trials), Ends: make(map[metadataset.End]int), Reasons: make(map[string]int), Torn: state.Torn}
 	latest := make(map[string]Working)
 	began := make(map[string]time.Time)
-	var expected, doneEstimate float64 // of the epochs that are known, and of those and what their ends saved
+	var doneEstimate float64   // of the epochs that are known and those that their ends saved
+	var took, expected float64 // on the wall clock and by the estimate, since the last starts
 	for _, t := range p.Trials {
 		trial := state.Trials[t.ID]
 		if trial == nil {
@@ -73,7 +74,10 @@ func Summarise(p *plan.Plan, state *journal.State, perEpoch func(plan.Trial) flo
 		known := len(trial.Records)
 		s.Epochs += known
 		each := perEpoch(t)
-		expected += float64(known) * each
+		if n := known - trial.Base; n > 0 && !trial.Started.IsZero() {
+			took += trial.Last.Sub(trial.Started).Seconds()
+			expected += float64(n) * each
+		}
 		for _, r := range trial.Records {
 			s.Seconds += seconds(r)
 		}
@@ -94,14 +98,8 @@ func Summarise(p *plan.Plan, state *journal.State, perEpoch func(plan.Trial) flo
 		w := Working{Worker: trial.Worker, Trial: t, Epoch: known, Epochs: p.Epochs, Silent: now.Sub(trial.Last)}
 		if n := known - trial.Base; n > 0 {
 			w.PerEpoch = trial.Last.Sub(trial.Started) / time.Duration(n)
-			w.Left = w.PerEpoch * time.Duration(p.Epochs-known)
-			if p.CurveCap > 0 {
-				var spent float64
-				for _, r := range trial.Records {
-					spent += seconds(r)
-				}
-				w.Left = min(w.Left, time.Duration(max(0, p.CurveCap-spent)*float64(time.Second)))
-			}
+			w.Left = w.PerEpoch * time.Duration(p.EpochsWithin(pace(p, trial, each))-known)
+			w.Left = max(0, w.Left)
 		}
 		began[trial.Worker] = trial.Started
 		latest[trial.Worker] = w
@@ -115,8 +113,20 @@ func Summarise(p *plan.Plan, state *journal.State, perEpoch func(plan.Trial) flo
 	if total := left + doneEstimate; total > 0 {
 		s.Share = doneEstimate / total
 	}
-	if expected > 0 && s.Seconds > 0 {
-		s.SecondsLeft = left * s.Seconds / expected
+	if expected > 0 && took > 0 {
+		s.SecondsLeft = left * took / expected
 	}
 	return s
+}
+
+// pace is what an epoch of a trial costs on the plan's clock.
+func pace(p *plan.Plan, t *journal.Trial, estimate float64) float64 {
+	if p.Clock == plan.Counted || len(t.Records) == 0 {
+		return estimate
+	}
+	var spent float64
+	for _, r := range t.Records {
+		spent += seconds(r)
+	}
+	return spent / float64(len(t.Records))
 }
