@@ -47,7 +47,7 @@ type GPBO struct {
 	Iterations, Starts int
 	// Up to ExactRows values, the parameters are fitted anew for each; beyond,
 	// when the values have grown by a tenth, from those of the fit before. 0
-	// means 150.
+	// means 50; syne-tune fits anew for each of the first 150.
 	ExactRows int
 }
 
@@ -66,7 +66,7 @@ func NewGPBO(p search.Problem, s GPBO) (search.Optimizer, error) {
 	s.Initial = cmp.Or(s.Initial, 3)
 	s.Fantasies = cmp.Or(s.Fantasies, 20)
 	s.Iterations, s.Starts = cmp.Or(s.Iterations, 50), cmp.Or(s.Starts, 2)
-	s.ExactRows = cmp.Or(s.ExactRows, 150)
+	s.ExactRows = cmp.Or(s.ExactRows, 50)
 	if err := cmp.Or(
 		checkRange("acquisition", int(s.Acquisition), int(LogEI), int(EI)),
 		checkRange("initial", s.Initial, 1, math.MaxInt),
@@ -121,7 +121,7 @@ func (g *gpbo) choose() (candidate int, ok bool) {
 	if len(known) == 0 {
 		return 0, false
 	}
-	scale, err := g.model.update(known, values, func(c []int) nn.Matrix { return rowsOf(g.x, c) }, g.x)
+	scale, err := g.model.update(known, values, len(g.known), func(c []int) nn.Matrix { return rowsOf(g.x, c) }, g.x)
 	if err != nil {
 		return 0, false
 	}
@@ -222,7 +222,7 @@ type maternModel struct {
 	exact      int // rows up to which every value leads to a fit
 
 	parameters gp.MaternParameters
-	fitted     int   // rows of the last fit
+	fitted     int   // values in total at the last fit
 	known      []int // candidates that the process is conditioned on
 	lbfgs      nn.LBFGS
 	grad       gp.MaternGradient
@@ -236,20 +236,20 @@ const (
 	firstNoise                = 1e-3
 )
 
-// update fits the parameters where that is due, conditions the process on the
-// values of known rows, whose inputs rows gives, and returns how values were
-// standardised. Other candidates than before must come with a call of forget.
-func (m *maternModel) update(known []int, values []float64, rows func([]int) nn.Matrix, candidates nn.Matrix) (standard, error) {
+// update fits the parameters where that is due, given how many values there are
+// in total, conditions the process on the values of known rows, whose inputs rows
+// gives, and returns how values were standardised. Other candidates than before must come with a call of forget.
+func (m *maternModel) update(known []int, values []float64, total int, rows func([]int) nn.Matrix, candidates nn.Matrix) (standard, error) {
 	y, scale := standardise(values)
 	n, old := len(known), len(m.known)
-	due := m.fitted == 0 || n <= m.exact || float64(n) >= growth*float64(m.fitted)
+	due := m.fitted == 0 || total <= m.exact || float64(total) >= growth*float64(m.fitted)
 	if due {
 		m.forget()
 		if err := m.fit(rows(known), y); err != nil {
 			m.fitted = 0
 			return scale, err
 		}
-		m.fitted = n
+		m.fitted = total
 	}
 	if due || old == 0 || old > n || !slices.Equal(m.known, known[:old]) {
 		m.gp.Reset(m.parameters, candidates)
@@ -279,7 +279,7 @@ func (m *maternModel) fit(x nn.Matrix, y []float64) error {
 	least, found := math.Inf(1), false
 	var failure error
 	starts := m.starts
-	goOn := m.fitted > 0 && len(y) > m.exact
+	goOn := m.fitted > m.exact
 	if goOn {
 		starts = 1
 	}
@@ -390,7 +390,7 @@ func gpBO() definition {
 			intSetting(&s.Fantasies, "fantasies", 20, 1, 1<<20, "draws of values for candidates in training"),
 			intSetting(&s.Iterations, "iterations", 50, 1, 1<<20, "evaluations of the likelihood of each start"),
 			intSetting(&s.Starts, "starts", 2, 1, 1<<10, "starts of L-BFGS"),
-			intSetting(&s.ExactRows, "exact-rows", 150, 1, 1<<20, "values up to which every one leads to a fit"),
+			intSetting(&s.ExactRows, "exact-rows", 50, 1, 1<<20, "values up to which every one leads to a fit"),
 		},
 		details: func() string {
 			acquisition := "log EI"

@@ -142,7 +142,7 @@ func (m *mobster) choose() (candidate int, ok bool) {
 		m.candidates = m.inputs(all)
 		m.model.forget()
 	}
-	if _, err := m.model.update(rows, values, m.inputs, m.candidates); err != nil {
+	if _, err := m.model.update(rows, values, len(m.rows), m.inputs, m.candidates); err != nil {
 		return left.draw()
 	}
 	means, std, ok := m.posterior()
