@@ -221,25 +221,27 @@ func (r TPERules) densities(x *points, good, bad []int) (l, g *parzen) {
 }
 
 // parzen is a density over candidates: a mixture of products over the joint
-// axes, times a mixture over each other axis that a candidate has.
+// axes, times a mixture over each other axis that a candidate has. What is
+// computed for one candidate is kept for the others at the same levels.
 type parzen struct {
 	points  *points
 	weights []float64   // log, of the joint kernels; the last is the prior
-	joint   []kernelLog // by joint axis
-	alone   [][]float64 // by axis and level: log density; nil for a joint axis
+	joint   []*kernels  // on each joint axis
+	alone   []aloneAxis // the other axes
+	terms   []float64   // as long as weights
 }
 
-// kernelLog holds the log density of kernels on an axis. Many kernels are
-// equal, since observations are: kernel i is form[i].
-type kernelLog struct {
+// aloneAxis is a density on one axis.
+type aloneAxis struct {
 	axis int
-	form []int32
-	logs [][]float64 // by form and level
+	logs []float64 // by level, NaN before it is needed
+	log  func(level int) float64
 }
 
 func newParzen(x *points, rules TPERules, joint []bool, observed []int) *parzen {
-	e := &parzen{points: x, alone: make([][]float64, len(x.axes))}
+	e := &parzen{points: x}
 	e.weights = logWeights(len(observed))
+	e.terms = make([]float64, len(e.weights))
 	for k, a := range x.axes {
 		if joint[k] {
 			values := make([]float64, len(observed))
@@ -255,53 +257,119 @@ func newParzen(x *points, rules TPERules, joint []bool, observed []int) *parzen 
 				values = append(values, v)
 			}
 		}
+		alone := aloneAxis{axis: k, logs: unknown(len(x.levels[k]))}
 		if rules == HyperoptTPE {
-			e.alone[k] = hyperoptDensity(a, x.levels[k], values)
-			continue
-		}
-		kernels := optunaKernels(k, a, x.levels[k], values)
-		weights := logWeights(len(values))
-		e.alone[k] = make([]float64, len(x.levels[k]))
-		terms := make([]float64, len(weights))
-		for level := range e.alone[k] {
-			for i := range terms {
-				terms[i] = weights[i] + kernels.logs[kernels.form[i]][level]
+			density := hyperoptDensity(a, values)
+			alone.log = func(level int) float64 { return density(x.levels[k][level]) }
+		} else {
+			kernels := optunaKernels(k, a, x.levels[k], values)
+			weights := logWeights(len(values))
+			terms := make([]float64, len(weights))
+			alone.log = func(level int) float64 {
+				copy(terms, weights)
+				kernels.addTo(terms, level)
+				return logSumExp(terms)
 			}
-			e.alone[k][level] = logSumExp(terms)
 		}
+		e.alone = append(e.alone, alone)
 	}
 	return e
+}
+
+// unknown is n times NaN.
+func unknown(n int) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = math.NaN()
+	}
+	return out
 }
 
 // at returns the log density at a candidate.
 func (e *parzen) at(c int) float64 {
 	at := e.points.at[c]
 	sum := 0.0
-	for k, logs := range e.alone {
-		if logs != nil && at[k] >= 0 {
-			sum += logs[at[k]]
+	for i := range e.alone {
+		a := &e.alone[i]
+		level := at[a.axis]
+		if level < 0 {
+			continue
 		}
+		if math.IsNaN(a.logs[level]) {
+			a.logs[level] = a.log(int(level))
+		}
+		sum += a.logs[level]
 	}
 	if len(e.joint) == 0 {
 		return sum
 	}
-	terms := slices.Clone(e.weights)
-	for j := range e.joint {
-		k := &e.joint[j]
-		level := at[k.axis]
-		if level < 0 {
-			continue
-		}
-		// One number a form first: there are fewer forms than kernels.
-		column := make([]float64, len(k.logs))
-		for f, logs := range k.logs {
-			column[f] = logs[level]
-		}
-		for i, f := range k.form {
-			terms[i] += column[f]
+	copy(e.terms, e.weights)
+	for _, k := range e.joint {
+		if level := at[k.index]; level >= 0 {
+			k.addTo(e.terms, int(level))
 		}
 	}
-	return sum + logSumExp(terms)
+	return sum + logSumExp(e.terms)
+}
+
+// kernels are those of observations on an axis, and that of the prior. Many are
+// equal on an axis of few levels, since observations are: kernel i is
+// forms[of[i]].
+type kernels struct {
+	index  int
+	axis   axis
+	levels []float64
+	of     []int32
+	forms  []kernelForm
+	column []float64 // as long as forms
+}
+
+// kernelForm is a normal distribution, truncated, or one over categories.
+type kernelForm struct {
+	mean, width float64   // the category, -1 for the prior
+	constant    float64   // taken from the logarithm
+	other       float64   // log probability of each other category
+	logs        []float64 // by level, NaN before it is needed; nil where there are many levels
+}
+
+// manyLevels is from how many levels on those of a continuous axis are not kept.
+const manyLevels = 256
+
+// addTo adds the log densities at a level to those of a product so far.
+func (k *kernels) addTo(terms []float64, level int) {
+	for f := range k.forms {
+		form := &k.forms[f]
+		switch {
+		case form.logs == nil:
+			k.column[f] = k.axis.kernelLog(form, k.levels[level])
+		case math.IsNaN(form.logs[level]):
+			form.logs[level] = k.axis.kernelLog(form, k.levels[level])
+			fallthrough
+		default:
+			k.column[f] = form.logs[level]
+		}
+	}
+	for i, f := range k.of {
+		terms[i] += k.column[f]
+	}
+}
+
+// kernelLog is the log density of a kernel at a number; of an axis with steps
+// its mass between half a step below and above. Means and deviations are on the
+// axis' scale, and so is the density but for the Jacobian of a logarithm, which
+// is the same for all.
+func (a axis) kernelLog(f *kernelForm, x float64) float64 {
+	switch {
+	case a.choices > 0 && x == f.mean:
+		return -f.constant
+	case a.choices > 0:
+		return f.other
+	case a.step > 0:
+		from, to := a.scaled(x-a.step/2), a.scaled(x+a.step/2)
+		return logNormalMass((from-f.mean)/f.width, (to-f.mean)/f.width) - f.constant
+	}
+	z := (a.scaled(x) - f.mean) / f.width
+	return -z*z/2 - f.constant
 }
 
 // logWeights are the weights of n observations, oldest first, and of the prior
@@ -334,38 +402,32 @@ func forgetting(n int) []float64 {
 	return w
 }
 
-// optunaKernels are the kernels of observations on an axis, and that of the
-// prior (parzen_estimator.py).
-func optunaKernels(index int, a axis, levels, values []float64) kernelLog {
+// optunaKernels are the kernels of parzen_estimator.py.
+func optunaKernels(index int, a axis, levels, values []float64) *kernels {
 	n := len(values) + 1
-	out := kernelLog{axis: index}
+	out := &kernels{index: index, axis: a, levels: levels}
 	known := make(map[[2]float64]int32)
-	add := func(mean, width float64, logs func(level float64) float64) {
-		key := [2]float64{mean, width}
-		form, ok := known[key]
+	add := func(f kernelForm) {
+		key := [2]float64{f.mean, f.width}
+		at, ok := known[key]
 		if !ok {
-			form = int32(len(out.logs))
-			known[key] = form
-			row := make([]float64, len(levels))
-			for i, v := range levels {
-				row[i] = logs(v)
+			at = int32(len(out.forms))
+			known[key] = at
+			if a.choices > 0 || a.step > 0 || len(levels) < manyLevels {
+				f.logs = unknown(len(levels))
 			}
-			out.logs = append(out.logs, row)
+			out.forms = append(out.forms, f)
 		}
-		out.form = append(out.form, form)
+		out.of = append(out.of, at)
 	}
 	if a.choices > 0 {
 		other := 1 / float64(n)
 		total := 1 + float64(a.choices)*other
 		for _, v := range values {
-			add(v, 0, func(level float64) float64 {
-				if level == v {
-					return math.Log((1 + other) / total)
-				}
-				return math.Log(other / total)
-			})
+			add(kernelForm{mean: v, constant: -math.Log((1 + other) / total), other: math.Log(other / total)})
 		}
-		add(-1, 0, func(float64) float64 { return -math.Log(float64(a.choices)) })
+		add(kernelForm{mean: -1, other: -math.Log(float64(a.choices))})
+		out.column = make([]float64, len(out.forms))
 		return out
 	}
 	means := make([]float64, len(values))
@@ -373,14 +435,20 @@ func optunaKernels(index int, a axis, levels, values []float64) kernelLog {
 		means[i] = a.scaled(v)
 	}
 	low, high := a.low(), a.high()
+	normal := func(mean, width float64) kernelForm {
+		constant := logNormalMass((low-mean)/width, (high-mean)/width)
+		if a.step == 0 {
+			constant += math.Log(width * math.Sqrt(2*math.Pi))
+		}
+		return kernelForm{mean: mean, width: width, constant: constant}
+	}
 	widths := neighbourWidths(means, low, high)
 	least := (high - low) / math.Min(100, 1+float64(n))
 	for i, m := range means {
-		s := min(max(widths[i], least), high-low)
-		add(m, s, func(level float64) float64 { return a.truncatedLog(level, m, s) })
+		add(normal(m, min(max(widths[i], least), high-low)))
 	}
-	middle := (low + high) / 2
-	add(middle, high-low, func(level float64) float64 { return a.truncatedLog(level, middle, high-low) })
+	add(normal((low+high)/2, high-low))
+	out.column = make([]float64, len(out.forms))
 	return out
 }
 
@@ -415,40 +483,17 @@ func neighbourWidths(values []float64, low, high float64) []float64 {
 	return widths
 }
 
-// truncatedLog is the log density at a number of a normal distribution that is
-// truncated to the bounds; of an axis with steps its mass between half a step
-// below and above. Mean and deviation are on the axis' scale, and so is the
-// density but for the Jacobian of a logarithm, which is the same for all.
-func (a axis) truncatedLog(x, mean, deviation float64) float64 {
-	inside := logNormalMass((a.low()-mean)/deviation, (a.high()-mean)/deviation)
-	if a.step > 0 {
-		from, to := a.scaled(x-a.step/2), a.scaled(x+a.step/2)
-		return logNormalMass((from-mean)/deviation, (to-mean)/deviation) - inside
-	}
-	z := (a.scaled(x) - mean) / deviation
-	return -z*z/2 - math.Log(deviation*math.Sqrt(2*math.Pi)) - inside
-}
-
-// hyperoptDensity is the log density at levels by hyperopt's
-// adaptive_parzen_normal and GMM1_lpdf, and by its categorical pseudo-counts.
-func hyperoptDensity(a axis, levels, values []float64) []float64 {
-	logs := make([]float64, len(levels))
-	recent := forgetting(len(values))
+// hyperoptDensity is the log density by hyperopt's adaptive_parzen_normal and
+// GMM1_lpdf, and by its categorical pseudo-counts.
+func hyperoptDensity(a axis, values []float64) func(x float64) float64 {
 	if a.choices > 0 {
-		total := float64(a.choices)
-		for _, w := range recent {
+		counts := make([]float64, a.choices)
+		total := 0.0
+		for j, w := range forgetting(len(values)) {
+			counts[int(values[j])] += w
 			total += w
 		}
-		for i, level := range levels {
-			count := 1.0
-			for j, v := range values {
-				if v == level {
-					count += recent[j]
-				}
-			}
-			logs[i] = math.Log(count / total)
-		}
-		return logs
+		return func(x float64) float64 { return math.Log((counts[int(x)] + 1) / (total + float64(a.choices))) }
 	}
 	low, high := a.low(), a.high()
 	means := make([]float64, len(values))
@@ -456,34 +501,39 @@ func hyperoptDensity(a axis, levels, values []float64) []float64 {
 		means[i] = a.scaled(v)
 	}
 	m := hyperoptMixture(means, (low+high)/2, high-low)
-	inside := 0.0
-	for i := range m.means {
-		inside += m.weights[i] * (normalCDF((high-m.means[i])/m.widths[i]) - normalCDF((low-m.means[i])/m.widths[i]))
-	}
+	inside := m.mass(low, high)
 	// hyperopt truncates the continuous log-normal mixture to no bounds.
 	if a.log && a.step == 0 {
 		inside = 1
 	}
-	terms := make([]float64, len(m.means))
-	for j, level := range levels {
-		if a.step > 0 {
-			mass := 0.0
-			from := max(a.scaled(level-a.step/2), low)
-			to := min(a.scaled(level+a.step/2), high)
-			for i := range m.means {
-				mass += m.weights[i] * (normalCDF((to-m.means[i])/m.widths[i]) - normalCDF((from-m.means[i])/m.widths[i]))
-			}
-			logs[j] = math.Log(max(mass, math.SmallestNonzeroFloat64)) - math.Log(inside)
-			continue
+	if a.step > 0 {
+		return func(x float64) float64 {
+			mass := m.mass(max(a.scaled(x-a.step/2), low), min(a.scaled(x+a.step/2), high))
+			return math.Log(max(mass, math.SmallestNonzeroFloat64)) - math.Log(inside)
 		}
-		x := a.scaled(level)
+	}
+	terms := make([]float64, len(m.means))
+	heights := make([]float64, len(m.means))
+	for i, w := range m.weights {
+		heights[i] = math.Log(w / math.Sqrt(2*math.Pi) / m.widths[i] / inside)
+	}
+	return func(x float64) float64 {
+		x = a.scaled(x)
 		for i := range terms {
 			z := (x - m.means[i]) / m.widths[i]
-			terms[i] = -z*z/2 + math.Log(m.weights[i]/math.Sqrt(2*math.Pi)/m.widths[i]/inside)
+			terms[i] = heights[i] - z*z/2
 		}
-		logs[j] = logSumExp(terms)
+		return logSumExp(terms)
 	}
-	return logs
+}
+
+// mass is that between two numbers.
+func (m mixture) mass(from, to float64) float64 {
+	sum := 0.0
+	for i, w := range m.weights {
+		sum += w * (normalCDF((to-m.means[i])/m.widths[i]) - normalCDF((from-m.means[i])/m.widths[i]))
+	}
+	return sum
 }
 
 // mixture is one of normal distributions, ascending in the mean.

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ Array = NDArray[np.float64]
 
 
 def families() -> list[dict[str, Any]]:
-    """Name, nonlinear parameters p and q, asymptote (or constant) and factor of the shape, curve."""
+    """Name, nonlinear parameters p and q, constant and factor of the shape, curve."""
     log, exp = np.log, np.exp
     cases: list[tuple[str, float, float, float, float, Array]] = []
     c, a, alpha = 0.8, 0.6, 0.7
@@ -55,7 +54,8 @@ def families() -> list[dict[str, Any]]:
     a, b, c = -0.9, -1.5, 0.1
     cases.append(("vap", b, c, 0, math.exp(a), exp(a + b / X + c * log(X))))
     return [
-        {"name": n, "p": p, "q": q, "constant": k, "factor": f, "curve": curve.tolist()} for n, p, q, k, f, curve in cases
+        {"name": n, "p": p, "q": q, "constant": k, "factor": f, "curve": curve.tolist()}
+        for n, p, q, k, f, curve in cases
     ]
 
 
@@ -74,13 +74,17 @@ def posterior(asymptote: bool, shape: Array, y: Array, noise: float, at: float) 
 
     def moment(power: int) -> float:
         if asymptote:
-            inner: Callable[[float, float], float] = lambda b, a: (
-                (a + b * at) ** power * normal(a, 0.5, 0.5) * normal(b, 0, 1) * likelihood(a + b * shape)
-            )
-            return float(dblquad(inner, -1.5, 2.5, -3, 3, epsabs=0, epsrel=1e-8)[0])
-        return float(
-            quad(lambda a: (a * at) ** power * normal(a, 0.5, 0.5) * likelihood(a * shape), -2, 3, epsrel=1e-10, limit=200)[0]
-        )
+
+            def both(b: float, a: float) -> float:
+                prior = normal(a, 0.5, 0.5) * normal(b, 0, 1)
+                return (a + b * at) ** power * prior * likelihood(a + b * shape)
+
+            return float(dblquad(both, -1.5, 2.5, -3, 3, epsabs=0, epsrel=1e-8)[0])
+
+        def factor(a: float) -> float:
+            return (a * at) ** power * normal(a, 0.5, 0.5) * likelihood(a * shape)
+
+        return float(quad(factor, -2, 3, epsrel=1e-10, limit=200)[0])
 
     evidence = moment(0)
     mean = moment(1) / evidence

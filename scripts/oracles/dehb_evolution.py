@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 # numpy's default sort leaves the order of equal numbers open.
 np.argsort = functools.partial(np.argsort, kind="stable")
 
-from dehb import DEHB  # noqa: E402
-from dehb.optimizers.de import AsyncDE  # noqa: E402
+from dehb import DEHB
+from dehb.optimizers.de import AsyncDE
 
 OUT = Path(__file__).resolve().parents[2] / "baselines" / "testdata" / "dehb.json"
 DIMENSIONS = 3

@@ -30,7 +30,7 @@ for old, new in (("get_hyperparameters", lambda s: list(s.values())),):
     if not hasattr(CS.ConfigurationSpace, old):
         setattr(CS.ConfigurationSpace, old, new)
 
-from hpbandster.optimizers.config_generators.bohb import BOHB  # noqa: E402
+from hpbandster.optimizers.config_generators.bohb import BOHB
 
 OUT = Path(__file__).resolve().parents[2] / "baselines" / "testdata" / "hpbandster_bohb.json"
 
@@ -63,7 +63,9 @@ def main() -> None:
         if i < 12:
             x[0] = float(i % 2)
         budget = [1, 3, 1, 9][i % 4] if i < 40 else [1, 9, 9, 3][i % 4]
-        loss: float | None = None if i % 11 == 10 else round(abs(x[1] - 0.3) + 0.2 * x[0] + float(rng.normal(0, 0.05)), 4)
+        loss: float | None = round(abs(x[1] - 0.3) + 0.2 * x[0] + float(rng.normal(0, 0.05)), 4)
+        if i % 11 == 10:
+            loss = None
         config = {"a": "xyz"[int(x[0])], "b": x[1], "c": x[2]}
         # Stored vectors, as the generator reads them.
         vector = CS.Configuration(space, config).get_array()
