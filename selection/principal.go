@@ -14,7 +14,7 @@ import (
 const (
 	exactOrder  = 256 // of a Gram matrix that is decomposed as a whole
 	oversample  = 8   // columns of the iterated subspace beyond those asked for
-	powerRounds = 6
+	powerRounds = 4
 )
 
 // principal returns the first k principal components of the rows, n x k, and

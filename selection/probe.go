@@ -256,12 +256,16 @@ func (p *Probe) Model() string { return p.data.Model }
 // magnitude returns the largest magnitude, and NaN or an infinity if there is
 // one.
 func magnitude(x []float64) float64 {
-	largest, poison := 0.0, 0.0
+	low, high, poison := 0.0, 0.0, 0.0
 	for _, v := range x {
-		largest = max(largest, math.Abs(v))
+		if v > high {
+			high = v
+		} else if v < low {
+			low = v
+		}
 		poison += v - v
 	}
-	return largest + poison
+	return max(high, -low) + poison
 }
 
 // firstNotFinite returns the index of the first NaN or infinity, -1 without.

@@ -255,22 +255,29 @@ func (s *band) chase(m int, z []float64) (diagonal, below []float64) {
 			}
 			h2 := min(b, n-r2)
 			block := s.data[s.at(r2, r):]
-			if tau != 0 {
-				blas.Gemv(false, h2, h, tau, block, ld, v, 0, w[:h2])
-				blas.Gemm(false, false, h2, h, 1, -1, w, 1, v, h, 1, block, ld)
-			}
+			// The block beside it from the right by the old reflection, and
+			// from the left by one that clears its first column: together
+			// an update of rank two.
+			blas.Gemv(false, h2, h, tau, block, ld, v, 0, w[:h2])
 			next := vectors[q*n+r2 : q*n+r2+h2]
 			for i := range h2 {
-				next[i] = block[i*ld]
+				next[i] = block[i*ld] - w[i]
+				pair[2*i] = w[i]
 			}
+			copy(flip[:h], v)
 			beta, tau = householder(next)
+			blas.Gemv(true, h2, h, tau, block, ld, next, 0, flip[h:2*h])
+			overlap := tau * dot(next, w[:h2])
+			for j := range h {
+				flip[h+j] -= overlap * v[j]
+			}
+			for i := range h2 {
+				pair[2*i+1] = next[i]
+			}
+			blas.Gemm(false, false, h2, h, 2, -1, pair, 2, flip, h, 1, block, ld)
 			block[0] = beta
 			for i := 1; i < h2; i++ {
 				block[i*ld] = 0
-			}
-			if tau != 0 && h > 1 {
-				blas.Gemv(true, h2, h-1, tau, block[1:], ld, next, 0, w[:h-1])
-				blas.Gemm(false, false, h2, h-1, 1, -1, next, 1, w, h-1, 1, block[1:], ld)
 			}
 			r, h, v = r2, h2, next
 		}
