@@ -52,40 +52,32 @@ type Recipe struct {
 	Rate   float64 // the highest learning rate
 }
 
-// The numbers of pictures seen, by size: about as much work for each.
-const (
-	seenXS = 120_000
-	seenS  = 80_000
-	seenM  = 40_000
-	seenL  = 24_000
-)
-
 // Recipes lists those of all networks, in the order of [vision.Specs].
 var Recipes = []Recipe{
-	{"plain_xs", "source-letters", seenXS, 3e-3},
-	{"plain_s", "source-shapes", seenS, 3e-3},
-	{"plain_m", "source-mixed", seenM, 2e-3},
-	{"plain_l", "source-textures", seenL, 2e-3},
-	{"residual_xs", "source-textures", seenXS, 3e-3},
-	{"residual_s", "source-mixed", seenS, 2e-3},
-	{"residual_m", "source-letters", seenM, 2e-3},
-	{"residual_l", "source-mixed", seenL, 2e-3},
-	{"separable_xs", "source-signs", seenXS, 4e-3},
-	{"separable_s", "source-fractals", seenS, 3e-3},
-	{"separable_m", "source-mixed", seenM, 2e-3},
-	{"separable_l", "source-shapes", seenL, 2e-3},
-	{"mixer_xs", "source-mixed", seenXS, 3e-3},
-	{"mixer_s", "source-letters", seenS, 2e-3},
-	{"mixer_m", "source-textures", seenM, 1e-3},
-	{"mixer_l", "source-mixed", seenL, 1e-3},
-	{"convmixer_xs", "source-shapes", seenXS, 4e-3},
-	{"convmixer_s", "source-mixed", seenS, 3e-3},
-	{"convmixer_m", "source-signs", seenM, 3e-3},
-	{"convmixer_l", "source-fractals", seenL, 2e-3},
-	{"vit_xs", "source-fractals", seenXS, 3e-3},
-	{"vit_s", "source-textures", seenS, 2e-3},
-	{"vit_m", "source-mixed", seenM, 1e-3},
-	{"vit_l", "source-letters", seenL, 1e-3},
+	{"plain_xs", "source-letters", 120_000, 3e-3},
+	{"plain_s", "source-shapes", 80_000, 3e-3},
+	{"plain_m", "source-mixed", 40_000, 2e-3},
+	{"plain_l", "source-textures", 24_000, 2e-3},
+	{"residual_xs", "source-textures", 120_000, 3e-3},
+	{"residual_s", "source-mixed", 80_000, 2e-3},
+	{"residual_m", "source-letters", 24_000, 2e-3},
+	{"residual_l", "source-mixed", 16_000, 2e-3},
+	{"separable_xs", "source-signs", 60_000, 4e-3},
+	{"separable_s", "source-fractals", 40_000, 3e-3},
+	{"separable_m", "source-mixed", 24_000, 2e-3},
+	{"separable_l", "source-shapes", 16_000, 2e-3},
+	{"mixer_xs", "source-mixed", 60_000, 3e-3},
+	{"mixer_s", "source-letters", 40_000, 2e-3},
+	{"mixer_m", "source-textures", 24_000, 1e-3},
+	{"mixer_l", "source-mixed", 16_000, 1e-3},
+	{"convmixer_xs", "source-shapes", 60_000, 4e-3},
+	{"convmixer_s", "source-mixed", 40_000, 3e-3},
+	{"convmixer_m", "source-signs", 24_000, 3e-3},
+	{"convmixer_l", "source-fractals", 16_000, 2e-3},
+	{"vit_xs", "source-fractals", 60_000, 3e-3},
+	{"vit_s", "source-textures", 40_000, 2e-3},
+	{"vit_m", "source-mixed", 24_000, 1e-3},
+	{"vit_l", "source-letters", 16_000, 1e-3},
 }
 
 // Find returns the recipe of a network.
