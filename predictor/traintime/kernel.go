@@ -158,34 +158,59 @@ func (k *Kernel) Eigen() (values, vectors []float64, err error) {
 	return k.values, k.vectors, k.failure
 }
 
-// Largest returns the largest eigenvalue by power iteration, to about 1e-6
-// relative, without decomposing the kernel unless that has been done.
+// Largest returns the largest eigenvalue to about 1e-6 relative without
+// decomposing the kernel: by the method of Lanczos, "An iteration method for
+// the solution of the eigenvalue problem of linear differential and integral
+// operators", J. Res. Natl. Bur. Stand. 45, 1950, with all vectors kept
+// orthogonal.
 func (k *Kernel) Largest() float64 {
 	n := k.rows()
-	x, y := make([]float64, n), make([]float64, n)
+	const most = 60
+	m := min(n, most)
+	basis, projected := make([]float64, m*n), make([]float64, m*m)
 	rng := stream.New("traintime/largest", 0)
+	x := basis[:n]
 	for i := range x {
 		x[i] = rng.NormFloat64()
 	}
-	value := 0.0
-	const most = 1000
-	for range most {
-		length := norm(x)
-		if length == 0 {
-			return 0
-		}
+	w, overlap := make([]float64, n), make([]float64, m)
+	length, size := norm(x), 0
+	for scale := k.trace(); size < m && (size == 0 || length > 1e-14*scale); size++ {
+		x = basis[size*n : (size+1)*n]
 		for i := range x {
 			x[i] /= length
 		}
-		blas.Gemv(false, n, n, 1, k.matrix, n, x, 0, y)
-		last := value
-		value = dot(x, y)
-		x, y = y, x
-		if math.Abs(value-last) <= 1e-8*math.Abs(value) {
-			break
+		blas.Gemv(false, n, n, 1, k.matrix, n, x, 0, w)
+		used := size + 1
+		for range 2 { // once is not enough in floating point
+			blas.Gemv(false, used, n, 1, basis, n, w, 0, overlap)
+			blas.Gemv(true, used, n, -1, basis, n, overlap[:used], 1, w)
+			projected[size*m+size] += overlap[size]
+		}
+		length = norm(w)
+		if used < m {
+			projected[used*m+size] = length
+			copy(basis[used*n:], w)
 		}
 	}
-	return max(0, value)
+	small := make([]float64, size*size)
+	for i := range size {
+		copy(small[i*size:(i+1)*size], projected[i*m:i*m+size])
+	}
+	values, _, err := symeig.Decompose(small, size)
+	if err != nil {
+		// Squares overflow only where the kernel is beyond all use.
+		return math.Inf(1)
+	}
+	return max(0, values[size-1])
+}
+
+func (k *Kernel) trace() float64 {
+	n, sum := k.rows(), 0.0
+	for i := range n {
+		sum += k.matrix[i*n+i]
+	}
+	return sum
 }
 
 // Subset returns the kernel of some of the samples, numbers in [0, N).
@@ -464,10 +489,7 @@ func ProjectionError(k *Kernel, directions int) (float64, error) {
 	if k.shared {
 		return 0, errors.New("traintime: the projection error has a formula for full kernels only")
 	}
-	n, trace := k.rows(), 0.0
-	for i := range n {
-		trace += k.matrix[i*n+i]
-	}
+	trace := k.trace()
 	square := dot(k.matrix, k.matrix)
 	if directions < 1 || square == 0 {
 		return 0, fmt.Errorf("traintime: no projection error of %d directions and a kernel of norm %g", directions, math.Sqrt(square))

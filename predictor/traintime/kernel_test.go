@@ -246,3 +246,26 @@ func oneLine(t *testing.T, name string, err error, want string) {
 		t.Errorf("%s: error %q, want %q in one line", name, err, want)
 	}
 }
+
+func TestTheLargestEigenvalueIsThatOfTheDecomposition(t *testing.T) {
+	for seed, shape := range [][3]int{{1, 1, 1}, {3, 2, 4}, {40, 3, 10}, {60, 4, 2000}} {
+		k := newLinear(shape[0], shape[1], shape[2], uint64(seed)).problem(t, MSE).Kernel
+		values, _, err := k.Eigen()
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "largest", []float64{k.Largest() / values[len(values)-1]}, []float64{1}, 1e-6)
+	}
+	huge, err := NewSharedKernel([]float64{1e100, 0, 0, 3e100}, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "huge", []float64{huge.Largest() / 3e100}, []float64{1}, 1e-6)
+	nothing, err := NewSharedKernel(make([]float64, 9), 3, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := nothing.Largest(); got != 0 {
+		t.Errorf("%v of a kernel of zeros", got)
+	}
+}
