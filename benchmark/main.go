@@ -9,7 +9,9 @@
 //
 // Methods that learn from other data sets are cross-validated over the data sets
 // of the meta-dataset. It also trains the published predictor for use elsewhere
-// (meta-train) and takes the published method apart (ablation).
+// (meta-train) and takes the published method apart (ablation). Scores that rank
+// pretrained models without fine-tuning are compared on published accuracies
+// (selection).
 //
 // It refuses to train any network on images: every number comes from curves that were
 // recorded before.
@@ -20,6 +22,7 @@ import (
 	"io"
 	"log/slog"
 
+	"quicktune/benchmark/selection"
 	"quicktune/internal/cli"
 )
 
@@ -35,6 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newMethods(stdout),
 		newMetaTrain(stdout, stderr),
 		newAblation(stdout, stderr),
+		selection.New(stdout),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quicktune/benchmark/selection"
 	"quicktune/internal/cli"
 	"quicktune/metadataset"
 	"quicktune/metadataset/synthetic"
@@ -366,7 +367,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 	store := smallStore(t, filepath.Join(tmp, "extended"))
 	paths := []string{"results/runs", filepath.Join(tmp, "runs")}
 	root := newCompare(&bytes.Buffer{}, &bytes.Buffer{})
-	commands := []*cobra.Command{root, newImport(nil, nil), newVerify(nil), newInfo(nil), newMethods(nil), newMetaTrain(nil, nil), newAblation(nil, nil)}
+	commands := []*cobra.Command{root, newImport(nil, nil), newVerify(nil), newInfo(nil), newMethods(nil), newMetaTrain(nil, nil), newAblation(nil, nil), selection.New(nil)}
 	ran := 0
 	for _, c := range commands {
 		if c.Example == "" {
