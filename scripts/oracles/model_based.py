@@ -42,7 +42,7 @@ ROWS, DIMENSIONS, TRIALS, SEEDS = 200, 4, 30, 30
 
 
 def table() -> tuple[Floats, Floats]:
-    """A table by formula, which the Go test repeats: rows by a Weyl sequence, value with one broad and one high peak."""
+    """A table that the Go test repeats: rows by a Weyl sequence, values of one broad and one high peak."""
     steps = np.sqrt([2.0, 3.0, 5.0, 7.0])
     x = np.mod(np.arange(1, ROWS + 1)[:, None] * steps[None, :], 1.0)
     weight = np.array([3.0, 2.0, 1.0, 0.2])
@@ -140,7 +140,7 @@ def golden() -> dict[str, Any]:
 
 
 def run_smac(seed: int, x: Floats, y: Floats) -> float:
-    """The configuration selector: a quarter of the trials at random, then eight candidates a forest, one in five random."""
+    """The configuration selector: a quarter of the trials random, then eight a forest, one in five random."""
     rng = np.random.default_rng(seed)
     unseen, known = list(rng.permutation(len(x))), []
     for _ in range(TRIALS // 4):
@@ -164,10 +164,11 @@ def run_smac(seed: int, x: Floats, y: Floats) -> float:
 
 
 def run_gp(seed: int, x: Floats, y: Floats) -> float:
+    import datetime
+
+    from syne_tune.backend.trial_status import Trial
     from syne_tune.config_space import uniform
     from syne_tune.optimizer.baselines import BayesianOptimization
-    from syne_tune.backend.trial_status import Trial
-    import datetime
 
     rows = [{f"x{j}": float(v) for j, v in enumerate(r)} for r in x]
     value = {tuple(r.values()): float(v) for r, v in zip(rows, y, strict=True)}
