@@ -15,7 +15,12 @@ func TestACalibrationFindsThePlantedError(t *testing.T) {
 	rng := stream.New("traintime test calibration", 1)
 	observe := func(group string, loss Loss, optimizer string, factor, power, noise float64) Observation {
 		predicted := math.Exp(3 + 4*rng.Float64())
-		return Observation{group, loss, optimizer, predicted, factor * math.Pow(predicted, power) * math.Exp(noise*rng.NormFloat64())}
+		depth := 2 * rng.Float64()
+		actual := factor * math.Pow(predicted, power) * math.Exp(noise*rng.NormFloat64())
+		if loss == CrossEntropy {
+			actual *= math.Exp(-0.4 * depth)
+		}
+		return Observation{Group: group, Loss: loss, Kind: FirstBelow, Optimizer: optimizer, Predicted: predicted, Actual: actual, Depth: depth}
 	}
 	var runs []Observation
 	for g := range 6 {
@@ -30,7 +35,7 @@ func TestACalibrationFindsThePlantedError(t *testing.T) {
 	for range 3 {
 		runs = append(runs, observe("set 0", MSE, "lion", 2, 1, 0.01))
 	}
-	runs = append(runs, Observation{"set 1", MSE, "sgd", 100, 1e6}) // one wild run
+	runs = append(runs, Observation{Group: "set 1", Kind: FirstBelow, Predicted: 100, Actual: 1e6}) // one wild run
 	c, err := FitCalibration(runs, CalibrationOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -56,9 +61,12 @@ func TestACalibrationFindsThePlantedError(t *testing.T) {
 		{MSE, "Lion", 500, 1000, 0.05, true},
 		{MSE, "rmsprop", 200, 210, 0.01, false},
 	} {
-		got, err := stored.Apply(k.loss, k.optimizer, k.predicted)
+		got, err := stored.Apply(k.loss, FirstBelow, k.optimizer, k.predicted, 1.5)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if k.loss == CrossEntropy {
+			k.want *= math.Exp(-0.4 * 1.5)
 		}
 		if math.Abs(got.Steps/k.want-1) > k.close || got.Exact != k.exact || !(got.Low <= got.Steps && got.Steps <= got.High) {
 			t.Errorf("%v %s: %+v, want %.1f", k.loss, k.optimizer, got, k.want)
@@ -68,7 +76,7 @@ func TestACalibrationFindsThePlantedError(t *testing.T) {
 	inside, fresh := 0, 1000
 	for range fresh {
 		x := observe("new", CrossEntropy, "adamw", 0.3, 1, 0.3)
-		i, err := c.Apply(x.Loss, x.Optimizer, x.Predicted)
+		i, err := c.Apply(x.Loss, x.Kind, x.Optimizer, x.Predicted, x.Depth)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,14 +95,14 @@ func TestIntervalsReckonWithDataSetsThatDiffer(t *testing.T) {
 	for g := range 10 {
 		factor := math.Exp(0.5 * math.Cos(float64(g)))
 		for i := range 20 {
-			runs = append(runs, Observation{fmt.Sprint(g), CrossEntropy, "", float64(100 + i), factor * float64(100+i)})
+			runs = append(runs, Observation{Group: fmt.Sprint(g), Loss: CrossEntropy, Predicted: float64(100 + i), Actual: factor * float64(100+i)})
 		}
 	}
 	c, err := FitCalibration(runs, CalibrationOptions{Coverage: 0.8})
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := c.Apply(CrossEntropy, "", 100)
+	i, err := c.Apply(CrossEntropy, WithinFinal, "", 100, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,16 +112,18 @@ func TestIntervalsReckonWithDataSetsThatDiffer(t *testing.T) {
 }
 
 func TestCalibrationsThatCannotBeFittedAreRefused(t *testing.T) {
-	good := Observation{"a", MSE, "", 1, 2}
+	good := Observation{Group: "a", Predicted: 1, Actual: 2}
 	for name, c := range map[string]struct {
 		runs []Observation
 		o    CalibrationOptions
 		want string
 	}{
 		"no runs":  {nil, CalibrationOptions{}, "got none"},
-		"zero":     {[]Observation{good, {"b", MSE, "", 0, 2}}, CalibrationOptions{}, "run 1 (b): predicted 0"},
-		"infinite": {[]Observation{{"b", MSE, "", 1, math.Inf(1)}}, CalibrationOptions{}, "actual +Inf"},
-		"loss":     {[]Observation{{"b", 4, "", 1, 1}}, CalibrationOptions{}, "unknown loss 4"},
+		"zero":     {[]Observation{good, {Group: "b", Actual: 2}}, CalibrationOptions{}, "run 1 (b): predicted 0"},
+		"infinite": {[]Observation{{Group: "b", Predicted: 1, Actual: math.Inf(1)}}, CalibrationOptions{}, "actual +Inf"},
+		"loss":     {[]Observation{{Group: "b", Loss: 4, Predicted: 1, Actual: 1}}, CalibrationOptions{}, "unknown loss 4"},
+		"kind":     {[]Observation{{Kind: 4, Predicted: 1, Actual: 1}}, CalibrationOptions{}, "criterion 4"},
+		"depth":    {[]Observation{{Depth: math.NaN(), Predicted: 1, Actual: 1}}, CalibrationOptions{}, "depth NaN"},
 		"coverage": {[]Observation{good}, CalibrationOptions{Coverage: 1}, "coverage 1"},
 		"too few":  {[]Observation{good}, CalibrationOptions{Fewest: -1}, "at least -1 runs"},
 	} {
@@ -124,11 +134,13 @@ func TestCalibrationsThatCannotBeFittedAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.Apply(CrossEntropy, "", 1)
+	_, err = c.Apply(CrossEntropy, WithinFinal, "", 1, 0)
 	oneLine(t, "unseen loss", err, "no measured run with cross-entropy")
-	_, err = c.Apply(MSE, "", math.Inf(1))
+	_, err = c.Apply(MSE, FirstBelow, "", 1, 0)
+	oneLine(t, "unseen criterion", err, "criterion 1 to calibrate by")
+	_, err = c.Apply(MSE, WithinFinal, "", math.Inf(1), 0)
 	oneLine(t, "never", err, "no calibration of +Inf steps")
-	one, err := c.Apply(MSE, "", 10)
+	one, err := c.Apply(MSE, WithinFinal, "", 10, 0)
 	if err != nil || math.Abs(one.Steps-20) > 1e-9 {
 		t.Errorf("one run of twice the prediction gives %+v, %v", one, err)
 	}
@@ -136,7 +148,7 @@ func TestCalibrationsThatCannotBeFittedAreRefused(t *testing.T) {
 
 func TestPredictionsCarryTheCalibration(t *testing.T) {
 	p := newLinear(10, 3, 60, 7).problem(t, MSE)
-	c, err := FitCalibration([]Observation{{"a", MSE, "", 10, 5}}, CalibrationOptions{})
+	c, err := FitCalibration([]Observation{{Group: "a", Predicted: 10, Actual: 5}}, CalibrationOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
