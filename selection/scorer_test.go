@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -456,6 +457,39 @@ func TestNoScoreIsEverNaN(t *testing.T) {
 			if err != nil && (strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), "selection: ")) {
 				t.Errorf("%s, %s: not one clear line: %v", name, s.Name(), err)
 			}
+		}
+	}
+}
+
+// Scores share what they compute of a probe, whoever asks first.
+func TestScoresOfOneProbeAtOnceAreThoseInTurn(t *testing.T) {
+	d := planted(60, 30, 4, 0.5, 9)
+	list := everything()
+	inTurn := make([]float64, len(list))
+	p := mustProbe(t, d)
+	for i, s := range list {
+		v, err := s.Score(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inTurn[i] = v
+	}
+	p = mustProbe(t, d)
+	atOnce := make([]float64, len(list))
+	var group sync.WaitGroup
+	for i, s := range slices.Backward(list) {
+		group.Go(func() {
+			v, err := s.Score(p)
+			if err != nil {
+				t.Error(err)
+			}
+			atOnce[i] = v
+		})
+	}
+	group.Wait()
+	for i, s := range list {
+		if atOnce[i] != inTurn[i] {
+			t.Errorf("%s: %v, alone %v", s.Name(), atOnce[i], inTurn[i])
 		}
 	}
 }
