@@ -66,7 +66,7 @@ func printStatus(stdout io.Writer, dir string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	_, s, err := sweep.Inspect(dir, perEpoch(p, b))
+	s, err := sweep.Inspect(dir, p, perEpoch(p, b))
 	if errors.Is(err, os.ErrNotExist) {
 		return cli.Inputf("%s: the sweep is planned, but nobody began to work on it: go run ./generate resume %s", dir, dir)
 	}

@@ -27,7 +27,7 @@ import (
 // weights.
 func small(dir string, more ...string) []string {
 	return append([]string{
-		"--scratch", "--models", "mixer_xs,convmixer_xs", "--datasets", "shapes", "--configs", "2", "--epochs", "2",
+		"--scratch", "--models", "mixer_xs,convmixer_xs", "--datasets", "typefaces", "--configs", "2", "--epochs", "2",
 		"--set", "batch_size=64,128", "--set", "data_augmentation=None", "--out", dir,
 	}, more...)
 }
@@ -92,7 +92,7 @@ func TestASweepFromTheCommandLine(t *testing.T) {
 	if cli.ExitCode(err) != cli.ExitInterrupted || !strings.Contains(err.Error(), "are kept in "+two) {
 		t.Fatalf("error %v", err)
 	}
-	if out := mustRun(t, "status", two); !strings.Contains(out, "of 2 curves have ended") || !strings.Contains(out, "worker 0: shapes-000") {
+	if out := mustRun(t, "status", two); !strings.Contains(out, "of 2 curves have ended") || !strings.Contains(out, "worker 0: typefaces-000") {
 		t.Errorf("status prints %q", out)
 	}
 	if _, err := command(t, "report", two); err == nil || !strings.Contains(err.Error(), "is not finished") {

@@ -171,6 +171,9 @@ func runSweep(ctx context.Context, f sweepFlags, stdout, stderr io.Writer) error
 	if err != nil {
 		return cli.Input(err)
 	}
+	if err := o.Check(); err != nil {
+		return cli.Input(err)
+	}
 	if o.Datasets, err = describe(ctx, chosen, log); err != nil {
 		return err
 	}

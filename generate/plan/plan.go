@@ -112,12 +112,19 @@ type Plan struct {
 	Hash string
 }
 
+// Check finds what is wrong with the options, whatever the data sets are. [New]
+// finds it too; this is for before data sets are loaded.
+func (o *Options) Check() error {
+	_, err := o.check()
+	return err
+}
+
 // New makes a plan.
 func New(o Options) (*Plan, error) {
-	if err := o.check(); err != nil {
-		return nil, err
+	d, err := o.check()
+	if err == nil {
+		err = o.checkDatasets()
 	}
-	d, err := newDomain(o.Space, o.Only)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +154,14 @@ func New(o Options) (*Plan, error) {
 	return p, nil
 }
 
-func (o *Options) check() error {
+func (o *Options) check() (*domain, error) {
+	if err := o.checkNumbers(); err != nil {
+		return nil, err
+	}
+	return newDomain(o.Space, o.Only)
+}
+
+func (o *Options) checkNumbers() error {
 	switch {
 	case o.Space == nil:
 		return errors.New("no search space")
@@ -163,7 +177,12 @@ func (o *Options) check() error {
 		return fmt.Errorf("a curve cap of %g seconds is no time", o.CurveCap)
 	case o.Clock != Counted && o.Clock != Measured:
 		return fmt.Errorf("unknown clock %q: use %s or %s", o.Clock, Counted, Measured)
-	case len(o.Datasets) == 0:
+	}
+	return nil
+}
+
+func (o *Options) checkDatasets() error {
+	if len(o.Datasets) == 0 {
 		return errors.New("no data set")
 	}
 	seen := make(map[string]bool)

@@ -42,26 +42,22 @@ type Status struct {
 	// Share is the part of the whole that is done, by estimated time.
 	Share   float64
 	Workers []Working // those that were heard of last, by name
-	Torn    int       // bytes of a line that is being written, or was torn
 }
 
-// Inspect reads how far the sweep in a directory is. It may be worked on.
-func Inspect(dir string, perEpoch func(plan.Trial) float64) (*plan.Plan, Status, error) {
-	p, err := plan.Read(filepath.Join(dir, PlanFile))
-	if err != nil {
-		return nil, Status{}, err
-	}
+// Inspect reads how far the sweep of a plan in a directory is. It may be worked
+// on at the same time.
+func Inspect(dir string, p *plan.Plan, perEpoch func(plan.Trial) float64) (Status, error) {
 	state, err := journal.Read(filepath.Join(dir, JournalFile))
 	if err != nil {
-		return nil, Status{}, err
+		return Status{}, err
 	}
-	return p, Summarise(p, state, perEpoch, time.Now()), nil
+	return Summarise(p, state, perEpoch, time.Now()), nil
 }
 
 // Summarise tells how far a sweep is. perEpoch estimates the seconds of an epoch
 // of a trial; only its proportions matter once some epochs are known.
 func Summarise(p *plan.Plan, state *journal.State, perEpoch func(plan.Trial) float64, now time.Time) Status {
-	s := Status{Trials: len(p.Trials), Ends: make(map[metadataset.End]int), Reasons: make(map[string]int), Torn: state.Torn}
+	s := Status{Trials: len(p.Trials), Ends: make(map[metadataset.End]int), Reasons: make(map[string]int)}
 	latest := make(map[string]Working)
 	began := make(map[string]time.Time)
 	var doneEstimate float64   // of the epochs that are known and those that their ends saved
