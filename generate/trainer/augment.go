@@ -12,7 +12,8 @@ import (
 const (
 	maxShift = 2
 	// fill is the grey that geometric operations uncover.
-	fill = 128
+	fill     = 128
+	rowBytes = Side * Channels
 )
 
 // operation changes an image by a magnitude whose meaning is its own.
@@ -31,13 +32,22 @@ func (a *augmenter) base(symmetric bool) {
 	mirror := symmetric && a.rng.IntN(2) == 1
 	copy(a.scratch[:], a.image)
 	for y := range Side {
-		from := min(max(y+dy, 0), Side-1) * Side * Channels
-		for x := range Side {
-			sx := min(max(x+dx, 0), Side-1)
-			if mirror {
-				sx = Side - 1 - sx
+		from := a.scratch[min(max(y+dy, 0), Side-1)*rowBytes:][:rowBytes]
+		to := a.image[y*rowBytes : (y+1)*rowBytes]
+		left, right := max(-dx, 0), max(dx, 0) // columns off either edge
+		copy(to[left*Channels:], from[right*Channels:rowBytes-left*Channels])
+		for x := range left {
+			copy(to[x*Channels:(x+1)*Channels], from)
+		}
+		for x := Side - right; x < Side; x++ {
+			copy(to[x*Channels:], from[rowBytes-Channels:])
+		}
+		if mirror {
+			for l, r := 0, rowBytes-Channels; l < r; l, r = l+Channels, r-Channels {
+				for c := range Channels {
+					to[l+c], to[r+c] = to[r+c], to[l+c]
+				}
 			}
-			copy(a.image[(y*Side+x)*Channels:(y*Side+x+1)*Channels], a.scratch[from+sx*Channels:])
 		}
 	}
 }
@@ -46,15 +56,26 @@ func (a *augmenter) base(symmetric bool) {
 // (xx*x + xy*y + tx, yx*x + yy*y + ty), between pixels by bilinear weights.
 func (a *augmenter) affine(xx, xy, tx, yx, yy, ty float64) {
 	copy(a.scratch[:], a.image)
-	const centre = (Side - 1) / 2.0
+	const centre, one = (Side - 1) / 2.0, 1 << 16 // places are in 16 bits of fraction
+	fixed := func(v float64) int { return int(math.Round(v * one)) }
+	stepX, stepY := fixed(xx), fixed(yx)
 	for y := range Side {
+		py := float64(y) - centre
+		sx, sy := fixed(xy*py-xx*centre+tx+centre), fixed(yy*py-yx*centre+ty+centre)
 		for x := range Side {
-			px, py := float64(x)-centre, float64(y)-centre
-			sx, sy := xx*px+xy*py+tx+centre, yx*px+yy*py+ty+centre
-			fx, fy := math.Floor(sx), math.Floor(sy)
-			wx, wy := int32((sx-fx)*256), int32((sy-fy)*256)
-			ix, iy := int(fx), int(fy)
-			out := a.image[(y*Side+x)*Channels : (y*Side+x+1)*Channels]
+			ix, iy := sx>>16, sy>>16
+			wx, wy := int32(sx>>8&255), int32(sy>>8&255)
+			sx, sy = sx+stepX, sy+stepY
+			out := a.image[(y*Side+x)*Channels:][:Channels]
+			if uint(ix) < Side-1 && uint(iy) < Side-1 {
+				from := a.scratch[(iy*Side+ix)*Channels:][:rowBytes+2*Channels]
+				for c := range out {
+					top := (256-wx)*int32(from[c]) + wx*int32(from[c+Channels])
+					low := (256-wx)*int32(from[c+rowBytes]) + wx*int32(from[c+rowBytes+Channels])
+					out[c] = uint8(((256-wy)*top + wy*low + 1<<15) >> 16)
+				}
+				continue
+			}
 			for c := range out {
 				top := (256-wx)*a.pixel(ix, iy, c) + wx*a.pixel(ix+1, iy, c)
 				low := (256-wx)*a.pixel(ix, iy+1, c) + wx*a.pixel(ix+1, iy+1, c)
@@ -210,11 +231,10 @@ func (a *augmenter) color(factor float64) {
 // border stays.
 func (a *augmenter) sharpness(factor float64) {
 	copy(a.scratch[:], a.image)
-	const line = Side * Channels
 	for y := 1; y < Side-1; y++ {
-		for i := y*line + Channels; i < (y+1)*line-Channels; i++ {
+		for i := y*rowBytes + Channels; i < (y+1)*rowBytes-Channels; i++ {
 			sum := 4 * float64(a.scratch[i])
-			for _, r := range [3]int{i - line, i, i + line} {
+			for _, r := range [3]int{i - rowBytes, i, i + rowBytes} {
 				sum += float64(a.scratch[r-Channels]) + float64(a.scratch[r]) + float64(a.scratch[r+Channels])
 			}
 			smooth := sum / 13

@@ -245,6 +245,48 @@ func TestAdamPByHand(t *testing.T) {
 		[]float64{1 + 0.1 - along - 0.1*0.05, 0.001 - 0.1 - along*0.001 - 0.1*0.05*0.001})
 }
 
+// A matrix of two outputs, by columns and, where they come first, by rows: what
+// is left of the step is at right angles to each output's weights.
+func TestAdamPProjectsOutputByOutput(t *testing.T) {
+	for _, first := range []bool{false, true} {
+		p := &param{Shape: []int{2, 2}, OutputFirst: first, Value: []float32{1, 0, 0, 2}, Grad: []float32{0, 1, 1, 0}}
+		o := &optimizer{}
+		step := []float32{5, 6, 7, 8}
+		if !o.projected(p, p.Value, step) {
+			t.Fatal("nothing was projected")
+		}
+		nearAll(t, "step", step, []float64{0, 6, 7, 0})
+	}
+}
+
+func BenchmarkAdamP(b *testing.B) {
+	o := &optimizer{name: "adamp", beta1: 0.9, beta2: 0.999}
+	p := &param{Shape: []int{512, 256}, Value: make([]float32, 512*256), Grad: make([]float32, 512*256)}
+	for i := range p.Value {
+		p.Value[i], p.Grad[i] = float32(i%7)-3, float32(i%5)-2
+	}
+	o.add(p, 1)
+	b.SetBytes(int64(4 * len(p.Value)))
+	for b.Loop() {
+		o.step(1e-3)
+	}
+}
+
+// BenchmarkAugment is the time of one image.
+func BenchmarkAugment(b *testing.B) {
+	a := picture(func(x, y int) [3]uint8 { return [3]uint8{uint8(8 * x), uint8(8 * y), uint8(x * y / 4)} })
+	for _, c := range []struct {
+		name string
+		f    func()
+	}{{"base", func() { a.base(true) }}, {"trivial", a.trivial}, {"random", func() { a.random(2, 9) }}, {"auto", func() { a.auto("v0") }}, {"rotate", func() { a.rotate(20) }}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				c.f()
+			}
+		})
+	}
+}
+
 func TestSchedules(t *testing.T) {
 	base := schedule{rate: 1, epochs: 10, decayRate: 0.5, decayEpochs: 3, patience: 1}
 	cosine := func(t float64) float64 { return (1 + math.Cos(math.Pi*t/10)) / 2 }

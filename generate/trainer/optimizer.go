@@ -26,6 +26,7 @@ type optimizer struct {
 	steps        int
 	slots        []*slot
 	buffer       []float32
+	sums         [3]sums
 }
 
 const adamEpsilon = 1e-8
@@ -147,7 +148,7 @@ func (o *optimizer) project(s *slot, lr, wd float64) {
 		// What Adam did to the weights is -step; take back its part along them.
 		step := s.Value
 		vec.Axpy(-1, old, step)
-		if projected(s.param, old, step) {
+		if o.projected(s.param, old, step) {
 			wd *= adampRatio
 		}
 		vec.Add(step, old)
@@ -157,50 +158,101 @@ func (o *optimizer) project(s *slot, lr, wd float64) {
 	}
 }
 
+// view is a way to see a matrix as vectors: element i belongs to vector
+// i/run%count.
+type view struct{ run, count int }
+
 // projected removes from step the part along the weights, output by output or
 // for the whole matrix, if the cosines of gradient and weights are small enough,
 // and tells whether it did.
-func projected(p *param, weights, step []float32) bool {
+func (o *optimizer) projected(p *param, weights, step []float32) bool {
 	n := len(weights)
-	outputs := p.Shape[len(p.Shape)-1]
-	inner, outer := outputs, 1 // element i of output q lies at i*inner + q*outer
+	outputs := view{1, p.Shape[len(p.Shape)-1]}
 	if p.OutputFirst {
-		outputs = p.Shape[0]
-		inner, outer = 1, n/outputs
+		outputs = view{n / p.Shape[0], p.Shape[0]}
 	}
-	for _, view := range [2]struct{ count, size, inner, outer int }{
-		{outputs, n / outputs, inner, outer}, {1, n, 1, 0},
-	} {
-		largest := 0.0
-		for q := range view.count {
-			wg, ww, gg := 0.0, 0.0, 0.0
-			for i := range view.size {
-				at := i*view.inner + q*view.outer
-				w, g := float64(weights[at]), float64(p.Grad[at])
-				wg, ww, gg = wg+w*g, ww+w*w, gg+g*g
+	for _, by := range [2]view{outputs, {n, 1}} {
+		wg, ww, gg := o.sums[0].zeros(by.count), o.sums[1].zeros(by.count), o.sums[2].zeros(by.count)
+		by.each(n, func(lo, hi, q int) {
+			w, g := weights[lo:hi], p.Grad[lo:hi]
+			if by.run == 1 {
+				for i := range w {
+					x, y := float64(w[i]), float64(g[i])
+					wg[i], ww[i], gg[i] = wg[i]+x*y, ww[i]+x*x, gg[i]+y*y
+				}
+				return
 			}
-			largest = max(largest, math.Abs(wg)/(math.Sqrt(ww)+adamEpsilon)/(math.Sqrt(gg)+adamEpsilon))
+			for i := range w {
+				x, y := float64(w[i]), float64(g[i])
+				wg[q], ww[q], gg[q] = wg[q]+x*y, ww[q]+x*x, gg[q]+y*y
+			}
+		})
+		largest := 0.0
+		for q := range wg {
+			largest = max(largest, math.Abs(wg[q])/(math.Sqrt(ww[q])+adamEpsilon)/(math.Sqrt(gg[q])+adamEpsilon))
 		}
-		if largest >= adampDelta/math.Sqrt(float64(view.size)) {
+		if largest >= adampDelta/math.Sqrt(float64(n/by.count)) {
 			continue
 		}
-		for q := range view.count {
-			ww, ws := 0.0, 0.0
-			for i := range view.size {
-				at := i*view.inner + q*view.outer
-				w := float64(weights[at])
-				ww, ws = ww+w*w, ws+w*float64(step[at])
+		along := o.sums[0].zeros(by.count)
+		by.each(n, func(lo, hi, q int) {
+			w, s := weights[lo:hi], step[lo:hi]
+			if by.run == 1 {
+				for i := range w {
+					along[i] += float64(w[i]) * float64(s[i])
+				}
+				return
 			}
-			norm := math.Sqrt(ww) + adamEpsilon
-			along := float32(ws / norm / norm)
-			for i := range view.size {
-				at := i*view.inner + q*view.outer
-				step[at] -= float32(along * weights[at])
+			for i := range w {
+				along[q] += float64(w[i]) * float64(s[i])
 			}
+		})
+		for q := range along {
+			norm := math.Sqrt(ww[q]) + adamEpsilon
+			along[q] /= norm * norm
 		}
+		by.each(n, func(lo, hi, q int) {
+			w, s := weights[lo:hi], step[lo:hi]
+			if by.run == 1 {
+				for i := range w {
+					s[i] -= float32(along[i] * float64(w[i]))
+				}
+				return
+			}
+			for i := range w {
+				s[i] -= float32(along[q] * float64(w[i]))
+			}
+		})
 		return true
 	}
 	return false
+}
+
+// each calls f for every run of elements of one vector q or, where runs are
+// single elements, for every run of all vectors in turn.
+func (v view) each(n int, f func(lo, hi, q int)) {
+	if v.run == 1 {
+		for lo := 0; lo < n; lo += v.count {
+			f(lo, lo+v.count, 0)
+		}
+		return
+	}
+	for q := range v.count {
+		f(q*v.run, (q+1)*v.run, q)
+	}
+}
+
+// sums is scratch for one number a vector.
+type sums []float64
+
+// zeros returns n zeros.
+func (s *sums) zeros(n int) []float64 {
+	if cap(*s) < n {
+		*s = make([]float64, n)
+	}
+	z := (*s)[:n]
+	clear(z)
+	return z
 }
 
 // schedule gives the learning rate of each epoch, in the way of timm: it changes
