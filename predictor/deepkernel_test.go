@@ -280,6 +280,42 @@ func TestLBFGSNeedsFewerStepsThanAdam(t *testing.T) {
 	}
 }
 
+// A fit to some of the rows must be a fit to all of them, nearly.
+func TestABoundedFitIsNearlyAWholeOne(t *testing.T) {
+	a := Reference()
+	b, y := rows(t, a, stream.New("test/bounded", 1), 120)
+	start := smallKernel(t, a)
+	loss := func(maxRows int) float64 {
+		k := start.Clone()
+		o := DefaultFit()
+		o.MaxRows = maxRows
+		if _, err := k.Fit(context.Background(), b, y, o); err != nil {
+			t.Fatal(err)
+		}
+		v, err := k.Loss(b, y, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	before, err := start.Loss(b, y, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, bounded := loss(0), loss(60)
+	if loss(120) != whole {
+		t.Error("a bound that is not reached changes the fit")
+	}
+	if whole >= before || bounded-whole > 0.2*(before-whole) {
+		t.Errorf("loss %v before the fit, %v after one to all rows, %v to half of them", before, whole, bounded)
+	}
+	for _, o := range []FitOptions{{Steps: 1, LearningRate: 1, MaxRows: 60}, {Steps: 1, LearningRate: 1, Freeze: true, MaxRows: 1}, {Steps: 1, LearningRate: 1, Freeze: true, MaxRows: -1}} {
+		if _, err := start.Clone().Fit(context.Background(), b, y, o); err == nil {
+			t.Errorf("a fit with %+v is accepted", o)
+		}
+	}
+}
+
 func TestStrangeHistoriesGiveErrorsOrFiniteNumbers(t *testing.T) {
 	a := Reference()
 	rng := stream.New("test/strange", 1)

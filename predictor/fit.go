@@ -27,6 +27,10 @@ type FitOptions struct {
 	// Freeze leaves the network as it is and fits the four parameters of the
 	// Gaussian process alone.
 	Freeze bool
+	// MaxRows, if not 0, fits to that many rows, evenly spread over those given,
+	// where there are more. It needs Freeze: four numbers do not need every
+	// row, and the cost of a step grows with the cube of the rows.
+	MaxRows int
 	// Continue keeps Adam's moments of the fit before.
 	Continue bool
 	// Dropout, if not nil, drops channels of the curve network with its
@@ -52,13 +56,14 @@ func ReferenceFit(restart bool) FitOptions {
 // unseen epochs from .57 to -.63, at the same squared error. Fifty steps of the
 // reference reach .58 and .57 in five times the time; its thousand steps reach
 // .53 and .55 and raise the error of unseen epochs by a third: the network
-// overfits.
+// overfits. 800 rows are fitted as well by 150 of them as by all (loss -.45 and
+// -.24 after ten evaluations) in a twentieth of the time.
 func DefaultFit() FitOptions {
-	return FitOptions{Steps: 10, LearningRate: 0.5, LBFGS: true, Freeze: true}
+	return FitOptions{Steps: 10, LearningRate: 0.5, LBFGS: true, Freeze: true, MaxRows: 150}
 }
 
 // FitResult tells how a fit went. Losses are negative log marginal likelihoods
-// per row.
+// per row, over the rows that were fitted to.
 type FitResult struct {
 	Before, After float64 // After is that of the last step that was evaluated
 	Steps         int
@@ -73,6 +78,9 @@ func (k *DeepKernel) Fit(ctx context.Context, b *Batch, y []float64, opt FitOpti
 	var res FitResult
 	if opt.Steps < 0 || !(opt.LearningRate > 0) {
 		return res, fmt.Errorf("predictor: a fit of %d steps with learning rate %v; steps must not be negative and the rate must be positive", opt.Steps, opt.LearningRate)
+	}
+	if opt.MaxRows < 0 || opt.MaxRows == 1 || opt.MaxRows > 1 && !opt.Freeze {
+		return res, fmt.Errorf("predictor: a fit to at most %d rows; a bound needs at least 2 and frozen features", opt.MaxRows)
 	}
 	if opt.LBFGS && opt.Dropout != nil {
 		return res, errors.New("predictor: L-BFGS cannot be combined with dropout")
@@ -90,6 +98,9 @@ func (k *DeepKernel) Fit(ctx context.Context, b *Batch, y []float64, opt FitOpti
 	if opt.Freeze {
 		value, grad = k.process()
 		z := k.features.forward(b, nil)
+		if opt.MaxRows > 0 && z.Rows > opt.MaxRows {
+			z, y = spread(z, y, opt.MaxRows)
+		}
 		evaluate = func() (float64, error) {
 			v, err := k.processLoss(nn.Matrix{}, z, y)
 			if err == nil && !nn.Finite(grad) {
@@ -138,4 +149,16 @@ func (k *DeepKernel) Fit(ctx context.Context, b *Batch, y []float64, opt FitOpti
 		return FitResult{}, err
 	}
 	return res, nil
+}
+
+// spread returns n rows of z and their targets, evenly spaced.
+func spread(z nn.Matrix, y []float64, n int) (nn.Matrix, []float64) {
+	out := nn.NewMatrix(n, z.Cols)
+	targets := make([]float64, n)
+	for i := range n {
+		from := i * z.Rows / n
+		copy(out.Row(i), z.Row(from))
+		targets[i] = y[from]
+	}
+	return out, targets
 }

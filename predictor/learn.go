@@ -66,11 +66,11 @@ func Learn(ctx context.Context, m search.MetaData, o LearnOptions) (*Model, erro
 	if err != nil {
 		return nil, err
 	}
-	train, err := tasksOf(m.Train, encoder)
+	train, err := Tasks(m.Train, encoder)
 	if err != nil {
 		return nil, err
 	}
-	validation, err := tasksOf(m.Validation, encoder)
+	validation, err := Tasks(m.Validation, encoder)
 	if err != nil {
 		return nil, err
 	}
@@ -141,8 +141,8 @@ func encoderOf(sets []search.Curves) (*Encoder, error) {
 	return NewEncoder(configs)
 }
 
-// tasksOf encodes data sets.
-func tasksOf(sets []search.Curves, encoder *Encoder) ([]Task, error) {
+// Tasks encodes data sets as MetaTrain takes them.
+func Tasks(sets []search.Curves, encoder *Encoder) ([]Task, error) {
 	var tasks []Task
 	for _, s := range sets {
 		t := Task{Name: s.Task.Name, Meta: Descriptors(s.Task)}
