@@ -23,7 +23,9 @@ type gram struct {
 	order  int       // min(n, d)
 	matrix []float64 // order x order, lower triangle, of the centred rows
 
-	sums lazy[[]float64] // of the centred rows of each class, classes x d
+	sums    lazy[[]float64] // of the centred rows of each class, classes x d
+	lengths lazy[[]float64]
+	leans   lazy[[]float64]
 }
 
 func newGram(x []float64, n, d int) *gram {
@@ -54,11 +56,28 @@ func columnMeans(x []float64, n, d int) []float64 {
 	return mean
 }
 
-// lean returns the product of each centred row with the mean.
+// lean returns the product of each centred row with the mean, for reading only.
 func (g *gram) lean() []float64 {
-	a := make([]float64, g.n)
-	blas.Gemv(false, g.n, g.d, 1, g.centred, g.d, g.mean, 0, a)
+	a, _ := g.leans.get(func() ([]float64, error) {
+		a := make([]float64, g.n)
+		blas.Gemv(false, g.n, g.d, 1, g.centred, g.d, g.mean, 0, a)
+		return a, nil
+	})
 	return a
+}
+
+// squaredLengths returns the squared length of each centred row, for reading
+// only.
+func (g *gram) squaredLengths() []float64 {
+	q, _ := g.lengths.get(func() ([]float64, error) {
+		q := make([]float64, g.n)
+		for i := range q {
+			row := g.centred[i*g.d : (i+1)*g.d]
+			q[i] = dot(row, row)
+		}
+		return q, nil
+	})
+	return q
 }
 
 // squares returns the sum of the squares of a symmetric matrix stored in its
@@ -169,12 +188,21 @@ func (p *Probe) moments() *gram {
 	return g
 }
 
+// dot keeps four sums, which do not wait for each other.
 func dot(a, b []float64) float64 {
-	s := 0.0
-	for i, v := range a {
-		s += v * b[i]
+	var s0, s1, s2, s3 float64
+	b = b[:len(a)]
+	i := 0
+	for ; i+4 <= len(a); i += 4 {
+		s0 += a[i] * b[i]
+		s1 += a[i+1] * b[i+1]
+		s2 += a[i+2] * b[i+2]
+		s3 += a[i+3] * b[i+3]
 	}
-	return s
+	for ; i < len(a); i++ {
+		s0 += a[i] * b[i]
+	}
+	return (s0 + s1) + (s2 + s3)
 }
 
 // mirror copies the lower triangle of an n x n matrix to the upper one.

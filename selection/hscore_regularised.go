@@ -58,9 +58,7 @@ func ledoitWolf(g *gram) (alpha, mean float64) {
 	n, d := float64(g.n), float64(g.d)
 	mean = g.trace() / n / d
 	fourth := 0.0
-	for i := range g.n {
-		row := g.centred[i*g.d : (i+1)*g.d]
-		q := dot(row, row)
+	for _, q := range g.squaredLengths() {
 		fourth += q * q
 	}
 	square := squares(g.order, g.matrix) / n / n

@@ -29,11 +29,7 @@ func (s KNN) Score(p *Probe) (float64, error) {
 	}
 	g := p.moments()
 	n, d := g.n, g.d
-	length := make([]float64, n)
-	for i := range n {
-		row := g.centred[i*d : (i+1)*d]
-		length[i] = dot(row, row)
-	}
+	length := g.squaredLengths()
 	const block = 128
 	products := make([]float64, block*n)
 	near := make([]neighbour, 0, k+1)

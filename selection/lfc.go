@@ -90,9 +90,8 @@ func alignment(s Scorer, v Variant, g *gram, p *Probe) (float64, error) {
 		}
 		if v == OffDiagonal {
 			var trace, diagonal float64
-			for i := range g.n {
-				row := g.centred[i*g.d : (i+1)*g.d]
-				x := dot(row, row) + 2*a[i]
+			for i, length := range g.squaredLengths() {
+				x := length + 2*a[i]
 				trace += x
 				diagonal += x * x
 			}

@@ -38,10 +38,10 @@ func (s NCE) Score(p *Probe) (float64, error) {
 
 // argmax returns the index of the first largest value.
 func argmax(x []float64) int {
-	best := 0
+	best, largest := 0, x[0]
 	for i, v := range x {
-		if v > x[best] {
-			best = i
+		if v > largest {
+			best, largest = i, v
 		}
 	}
 	return best
