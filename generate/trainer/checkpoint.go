@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -90,45 +89,51 @@ var errNoCheckpoint = errors.New("no checkpoint")
 // missing or damaged is errNoCheckpoint, one of another trial an error; the
 // arrays are as before then.
 func readCheckpoint(dir, identity string, arrays [][]float32) (checkpointHeader, error) {
-	var h checkpointHeader
 	path := filepath.Join(dir, checkpointName)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return h, errNoCheckpoint
+		return checkpointHeader{}, errNoCheckpoint
 	}
 	if err != nil {
-		return h, err
+		return checkpointHeader{}, err
 	}
-	r := bytes.NewReader(data)
-	magic := make([]byte, len(checkpointMagic))
-	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != checkpointMagic || len(data) < len(checkpointMagic)+8 {
-		return h, errNoCheckpoint
-	}
-	body := data[:len(data)-4]
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(data[len(data)-4:]) {
-		return h, errNoCheckpoint
-	}
-	size := int(binary.LittleEndian.Uint32(body[len(checkpointMagic):]))
-	rest := body[len(checkpointMagic)+4:]
-	if size > len(rest) || json.Unmarshal(rest[:size], &h) != nil {
+	h, numbers, ok := decodeCheckpoint(data)
+	if !ok {
 		return h, errNoCheckpoint
 	}
 	if h.Request != identity {
 		return h, fmt.Errorf("%s belongs to another trial: remove it or name another directory", path)
 	}
-	rest = rest[size:]
 	want := 0
 	for _, a := range arrays {
 		want += len(a)
 	}
-	if h.Numbers != want || len(rest) != 4*want || h.Epoch != len(h.Records) {
+	if h.Numbers != want {
 		return h, errNoCheckpoint
 	}
 	for _, a := range arrays {
 		for i := range a {
-			a[i] = math.Float32frombits(binary.LittleEndian.Uint32(rest[4*i:]))
+			a[i] = math.Float32frombits(binary.LittleEndian.Uint32(numbers[4*i:]))
 		}
-		rest = rest[4*len(a):]
+		numbers = numbers[4*len(a):]
 	}
 	return h, nil
+}
+
+// decodeCheckpoint takes a file apart and tells whether it is whole.
+func decodeCheckpoint(data []byte) (h checkpointHeader, numbers []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(data, []byte(checkpointMagic))
+	if !ok || len(rest) < 8 {
+		return h, nil, false
+	}
+	if crc32.Checksum(data[:len(data)-4], castagnoli) != binary.LittleEndian.Uint32(data[len(data)-4:]) {
+		return h, nil, false
+	}
+	size := uint64(binary.LittleEndian.Uint32(rest))
+	rest = rest[4 : len(rest)-4]
+	if size > uint64(len(rest)) || json.Unmarshal(rest[:size], &h) != nil {
+		return h, nil, false
+	}
+	numbers = rest[size:]
+	return h, numbers, h.Numbers >= 0 && len(numbers)%4 == 0 && len(numbers)/4 == h.Numbers && h.Epoch == len(h.Records)
 }

@@ -3,7 +3,9 @@ package trainer
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"math"
 	"os"
 	"path/filepath"
@@ -486,6 +488,28 @@ func TestProtocolRefuses(t *testing.T) {
 	}
 }
 
+func FuzzDecodeCheckpoint(f *testing.F) {
+	dir := f.TempDir()
+	if err := writeCheckpoint(dir, checkpointHeader{Request: "r", Epoch: 1, Records: []Record{{Trial: "t", Epoch: 1}}}, [][]float32{{1, 2}, {3}}); err != nil {
+		f.Fatal(err)
+	}
+	good, err := os.ReadFile(filepath.Join(dir, checkpointName))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good, false)
+	f.Add(good[:20], true)
+	f.Fuzz(func(t *testing.T, data []byte, sign bool) {
+		if sign { // so that the fuzzer gets past the checksum
+			data = binary.LittleEndian.AppendUint32(slices.Clone(data), crc32.Checksum(data, castagnoli))
+		}
+		h, numbers, ok := decodeCheckpoint(data)
+		if ok && (len(numbers) != 4*h.Numbers || len(h.Records) != h.Epoch) {
+			t.Errorf("%+v with %d bytes", h, len(numbers))
+		}
+	})
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"type":"record","trial":"a","epoch":1,"val_accuracy":0.5}` + "\n" + `{"type":"end","trial":"a","end":"completed"}`))
 	f.Add([]byte(`{"type":"error","trial":"a"}`))
@@ -543,5 +567,35 @@ func BenchmarkFineTune(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N*d.Train.Len())/b.Elapsed().Seconds(), "images/s")
 		})
+	}
+}
+
+func TestPretrainingIsDeterministicAndLearns(t *testing.T) {
+	d := stripes(96, 4)
+	p := Pretraining{Model: "separable_xs", Epochs: 6, Rate: 5e-3, Seed: 3}
+	var losses []float64
+	a, err := Pretrain(t.Context(), p, d, func(_ int, loss float64) { losses = append(losses, loss) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(losses) != 6 || losses[5] >= losses[0] || a.SourceAccuracy < 0.5 || a.Source != "stripes" || a.Classes != 4 {
+		t.Errorf("losses %v, accuracy %g on %s", losses, a.SourceAccuracy, a.Source)
+	}
+	b, err := Pretrain(t.Context(), p, d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(a, b) {
+		t.Error("the same pretraining gave other weights")
+	}
+	// The weights serve a data set of other classes.
+	e := &Embedded{Images: func(string) (*Images, error) { return stripes(12, 3), nil }, Weights: func(string) (*vision.Weights, error) { return a, nil }}
+	if end, err := e.Train(t.Context(), request("separable_xs", 1, everything("separable_xs")), func(Record) error { return nil }); err != nil || end.End != metadataset.EndCompleted {
+		t.Errorf("%+v, %v", end, err)
+	}
+	for _, wrong := range []Pretraining{{Model: "resnet", Epochs: 1}, {Model: "plain_xs"}} {
+		if _, err := Pretrain(t.Context(), wrong, d, nil); err == nil {
+			t.Errorf("%+v was accepted", wrong)
+		}
 	}
 }

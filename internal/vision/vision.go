@@ -49,6 +49,8 @@ type Spec struct {
 	// asks for.
 	BatchNorm bool
 
+	// Sizes, of which each architecture makes its own use: see plain, residual,
+	// separable, mixer, convMixer and vit.
 	width, depth, hidden, tokens int
 }
 
@@ -152,6 +154,8 @@ func New[T Float](name string, classes int) (*Network[T], error) {
 	}, nil
 }
 
+// plain has three stages of 3 x 3 convolutions with width, hidden and tokens
+// channels, between them maxima of 2 x 2: one convolution at first, then depth.
 func plain[T Float](b *builder[T], s Spec) int {
 	widths := []int{s.width, s.hidden, s.tokens}
 	in := Channels
@@ -174,6 +178,8 @@ func plain[T Float](b *builder[T], s Spec) int {
 	return in
 }
 
+// residual has hidden stages, each of which halves the image, doubles the width
+// and has depth blocks of two 3 x 3 convolutions.
 func residual[T Float](b *builder[T], s Spec) int {
 	in, out := Channels, s.width
 	for range s.hidden {
@@ -197,6 +203,8 @@ func residual[T Float](b *builder[T], s Spec) int {
 	return in
 }
 
+// separable has three stages of depth blocks with width, 2*width and 4*width
+// channels, from 16 x 16 pixels on.
 func separable[T Float](b *builder[T], s Spec) int {
 	in := s.width
 	b.block(func(name string) layers.Sequence[T] {
@@ -227,6 +235,8 @@ func separable[T Float](b *builder[T], s Spec) int {
 // patch is the side of the patches that become tokens.
 const patch = 4
 
+// mixer has depth blocks on 64 tokens of the given width, with tokens hidden
+// units across tokens and hidden ones across channels.
 func mixer[T Float](b *builder[T], s Spec) int {
 	const tokens = (Side / patch) * (Side / patch)
 	b.block(func(name string) layers.Sequence[T] {
@@ -255,6 +265,8 @@ func feedForward[T Float](name string, s Spec) layers.Layer[T] {
 	}}
 }
 
+// convMixer has depth blocks of the given width on 8 x 8 patches, with depthwise
+// convolutions of 5 x 5.
 func convMixer[T Float](b *builder[T], s Spec) int {
 	b.block(func(name string) layers.Sequence[T] {
 		return layers.Sequence[T]{
@@ -275,6 +287,8 @@ func convMixer[T Float](b *builder[T], s Spec) int {
 	return s.width
 }
 
+// vit has depth blocks of attention on 64 tokens of the given width, with heads
+// of 16 channels and hidden units in the layers between.
 func vit[T Float](b *builder[T], s Spec) int {
 	const tokens, headWidth = (Side / patch) * (Side / patch), 16
 	b.block(func(name string) layers.Sequence[T] {
@@ -478,17 +492,8 @@ func DecodeWeights(data []byte) (*Weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errorFirst(n.SetBody(w), n.SetHead(w)); err != nil {
+	if err := n.SetBody(w); err != nil {
 		return nil, err
 	}
-	return w, nil
-}
-
-func errorFirst(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return w, n.SetHead(w)
 }

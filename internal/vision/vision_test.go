@@ -139,6 +139,35 @@ func TestWeightsSurviveAFile(t *testing.T) {
 	}
 }
 
+func FuzzDecodeWeights(f *testing.F) {
+	n, err := New[float32]("separable_xs", 2)
+	if err != nil {
+		f.Fatal(err)
+	}
+	data, err := n.Weights().Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add(data[:200])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w, err := DecodeWeights(data)
+		if err != nil {
+			return
+		}
+		again, err := New[float32](w.Model, w.Classes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.SetBody(w); err != nil {
+			t.Error(err)
+		}
+		if err := again.SetHead(w); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Stopping the backward pass early gives the same gradients above.
 func TestBackwardStopsAtTheFirstBlockWanted(t *testing.T) {
 	for _, name := range []string{"residual_xs", "vit_xs", "plain_s"} {
