@@ -441,8 +441,8 @@ func (l *AvgPool[T]) Backward(c *Context[T], dy Batch[T], want bool) Batch[T] {
 // of equals the first one, by rows, gets the gradient.
 type MaxPool[T Float] struct {
 	noParams[T]
-	y     []T
-	which []uint8
+	x Batch[T]
+	y []T
 }
 
 // Forward implements [Layer].
@@ -450,34 +450,12 @@ func (l *MaxPool[T]) Forward(_ *Context[T], x Batch[T]) Batch[T] {
 	if x.H%2+x.W%2 > 0 {
 		shapeError("max pooling", [2]int{x.H, x.W}, "even height and width")
 	}
+	l.x = x
 	y := Batch[T]{N: x.N, H: x.H / 2, W: x.W / 2, C: x.C}
 	y.Data = grow(&l.y, y.Len())
-	if cap(l.which) < len(y.Data) {
-		l.which = make([]uint8, len(y.Data))
-	}
-	l.which = l.which[:len(y.Data)]
-	line, n := x.W*x.C, x.C
+	in, out := x.W*x.C, y.W*y.C
 	for r := range x.N * y.H {
-		for p := range y.W {
-			at := 2*r*line + 2*p*n
-			a, b := x.Data[at:at+n], x.Data[at+n:at+2*n]
-			c, d := x.Data[at+line:at+line+n], x.Data[at+line+n:at+line+2*n]
-			out := y.Data[(r*y.W+p)*n : (r*y.W+p+1)*n]
-			which := l.which[(r*y.W+p)*n : (r*y.W+p+1)*n]
-			for j := range out {
-				best, from := a[j], uint8(0)
-				if b[j] > best {
-					best, from = b[j], 1
-				}
-				if c[j] > best {
-					best, from = c[j], 2
-				}
-				if d[j] > best {
-					best, from = d[j], 3
-				}
-				out[j], which[j] = best, from
-			}
-		}
+		vec.MaxPool(y.Data[r*out:(r+1)*out], x.Data[2*r*in:], x.Data[(2*r+1)*in:], y.W)
 	}
 	return y
 }
@@ -488,19 +466,11 @@ func (l *MaxPool[T]) Backward(c *Context[T], dy Batch[T], want bool) Batch[T] {
 	if !want {
 		return Batch[T]{}
 	}
-	dx := Batch[T]{N: dy.N, H: 2 * dy.H, W: 2 * dy.W, C: dy.C}
-	dx.Data = c.Get(dx.Len())
-	clear(dx.Data)
-	line, n := dx.W*dx.C, dx.C
-	places := [4]int{0, n, line, line + n}
+	dx := l.x.with(c.Get(l.x.Len()), l.x.C)
+	in, out := dx.W*dx.C, dy.W*dy.C
 	for r := range dy.N * dy.H {
-		for p := range dy.W {
-			to := dx.Data[2*r*line+2*p*n:]
-			q := (r*dy.W + p) * n
-			for j, g := range dy.Data[q : q+n] {
-				to[places[l.which[q+j]&3]+j] = g
-			}
-		}
+		vec.MaxPoolGrad(dx.Data[2*r*in:], dx.Data[(2*r+1)*in:], l.x.Data[2*r*in:], l.x.Data[(2*r+1)*in:],
+			l.y[r*out:(r+1)*out], dy.Data[r*out:(r+1)*out], dy.W)
 	}
 	return dx
 }

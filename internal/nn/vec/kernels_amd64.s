@@ -1329,6 +1329,128 @@ pixel:
 	VZEROUPPER
 	RET
 
+// func maxPool256(pixels int, groups int, y *float32, top *float32, low *float32)
+// Requires: AVX
+TEXT ·maxPool256(SB), NOSPLIT, $0-40
+	MOVQ pixels+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ top+24(FP), BX
+	MOVQ low+32(FP), SI
+	MOVQ CX, DI
+	SHLQ $0x06, DI
+
+pixel:
+	XORQ R8, R8
+	MOVQ CX, R9
+
+group:
+	VMOVUPS (BX)(R8*1), Y0
+	VMOVUPS 32(BX)(R8*1), Y1
+	LEAQ    (R8)(DI*1), R10
+	VMOVUPS (BX)(R10*1), Y2
+	VMOVUPS 32(BX)(R10*1), Y3
+	VMAXPS  Y0, Y2, Y0
+	VMAXPS  Y1, Y3, Y1
+	VMOVUPS (SI)(R8*1), Y2
+	VMOVUPS 32(SI)(R8*1), Y3
+	VMAXPS  Y0, Y2, Y0
+	VMAXPS  Y1, Y3, Y1
+	VMOVUPS (SI)(R10*1), Y2
+	VMOVUPS 32(SI)(R10*1), Y3
+	VMAXPS  Y0, Y2, Y0
+	VMAXPS  Y1, Y3, Y1
+	VMOVUPS Y0, (DX)(R8*1)
+	VMOVUPS Y1, 32(DX)(R8*1)
+	ADDQ    $0x40, R8
+	DECQ    R9
+	JNZ     group
+	ADDQ    DI, DX
+	LEAQ    (BX)(DI*2), BX
+	LEAQ    (SI)(DI*2), SI
+	DECQ    AX
+	JNZ     pixel
+	VZEROUPPER
+	RET
+
+// func maxPoolGrad256(pixels int, groups int, dtop *float32, dlow *float32, top *float32, low *float32, y *float32, dy *float32)
+// Requires: AVX
+TEXT ·maxPoolGrad256(SB), NOSPLIT, $0-64
+	MOVQ pixels+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ dtop+16(FP), DX
+	MOVQ dlow+24(FP), BX
+	MOVQ dy+56(FP), SI
+	MOVQ y+48(FP), DI
+	MOVQ top+32(FP), R8
+	MOVQ low+40(FP), R9
+	MOVQ CX, R10
+	SHLQ $0x06, R10
+
+pixel:
+	XORQ R11, R11
+	MOVQ CX, R12
+
+group:
+	VMOVUPS (DI)(R11*1), Y0
+	VMOVUPS 32(DI)(R11*1), Y1
+	VMOVUPS (SI)(R11*1), Y2
+	VMOVUPS 32(SI)(R11*1), Y3
+	LEAQ    (R11)(R10*1), R13
+	VMOVUPS (R8)(R11*1), Y4
+	VMOVUPS 32(R8)(R11*1), Y5
+	VCMPPS  $0x00, Y0, Y4, Y6
+	VANDPS  Y2, Y6, Y4
+	VANDNPS Y2, Y6, Y2
+	VCMPPS  $0x00, Y1, Y5, Y6
+	VANDPS  Y3, Y6, Y5
+	VANDNPS Y3, Y6, Y3
+	VMOVUPS Y4, (DX)(R11*1)
+	VMOVUPS Y5, 32(DX)(R11*1)
+	VMOVUPS (R8)(R13*1), Y4
+	VMOVUPS 32(R8)(R13*1), Y5
+	VCMPPS  $0x00, Y0, Y4, Y6
+	VANDPS  Y2, Y6, Y4
+	VANDNPS Y2, Y6, Y2
+	VCMPPS  $0x00, Y1, Y5, Y6
+	VANDPS  Y3, Y6, Y5
+	VANDNPS Y3, Y6, Y3
+	VMOVUPS Y4, (DX)(R13*1)
+	VMOVUPS Y5, 32(DX)(R13*1)
+	VMOVUPS (R9)(R11*1), Y4
+	VMOVUPS 32(R9)(R11*1), Y5
+	VCMPPS  $0x00, Y0, Y4, Y6
+	VANDPS  Y2, Y6, Y4
+	VANDNPS Y2, Y6, Y2
+	VCMPPS  $0x00, Y1, Y5, Y6
+	VANDPS  Y3, Y6, Y5
+	VANDNPS Y3, Y6, Y3
+	VMOVUPS Y4, (BX)(R11*1)
+	VMOVUPS Y5, 32(BX)(R11*1)
+	VMOVUPS (R9)(R13*1), Y4
+	VMOVUPS 32(R9)(R13*1), Y5
+	VCMPPS  $0x00, Y0, Y4, Y4
+	VANDPS  Y2, Y4, Y0
+	VANDNPS Y2, Y4, Y2
+	VCMPPS  $0x00, Y1, Y5, Y2
+	VANDPS  Y3, Y2, Y1
+	VANDNPS Y3, Y2, Y2
+	VMOVUPS Y0, (BX)(R13*1)
+	VMOVUPS Y1, 32(BX)(R13*1)
+	ADDQ    $0x40, R11
+	DECQ    R12
+	JNZ     group
+	ADDQ    R10, DI
+	ADDQ    R10, SI
+	LEAQ    (R8)(R10*2), R8
+	LEAQ    (R9)(R10*2), R9
+	LEAQ    (DX)(R10*2), DX
+	LEAQ    (BX)(R10*2), BX
+	DECQ    AX
+	JNZ     pixel
+	VZEROUPPER
+	RET
+
 // func add512(groups int, y *float32, x *float32)
 // Requires: AVX, AVX512F
 TEXT ·add512(SB), NOSPLIT, $0-24
@@ -2573,5 +2695,101 @@ pixel:
 	ADDQ        $0x40, CX
 	DECQ        AX
 	JNZ         group
+	VZEROUPPER
+	RET
+
+// func maxPool512(pixels int, groups int, y *float32, top *float32, low *float32)
+// Requires: AVX, AVX512F
+TEXT ·maxPool512(SB), NOSPLIT, $0-40
+	MOVQ pixels+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ top+24(FP), BX
+	MOVQ low+32(FP), SI
+	MOVQ CX, DI
+	SHLQ $0x06, DI
+
+pixel:
+	XORQ R8, R8
+	MOVQ CX, R9
+
+group:
+	VMOVUPS (BX)(R8*1), Z0
+	LEAQ    (R8)(DI*1), R10
+	VMOVUPS (BX)(R10*1), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS (SI)(R8*1), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS (SI)(R10*1), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DX)(R8*1)
+	ADDQ    $0x40, R8
+	DECQ    R9
+	JNZ     group
+	ADDQ    DI, DX
+	LEAQ    (BX)(DI*2), BX
+	LEAQ    (SI)(DI*2), SI
+	DECQ    AX
+	JNZ     pixel
+	VZEROUPPER
+	RET
+
+// func maxPoolGrad512(pixels int, groups int, dtop *float32, dlow *float32, top *float32, low *float32, y *float32, dy *float32)
+// Requires: AVX, AVX512F
+TEXT ·maxPoolGrad512(SB), NOSPLIT, $0-64
+	MOVQ pixels+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ dtop+16(FP), DX
+	MOVQ dlow+24(FP), BX
+	MOVQ dy+56(FP), SI
+	MOVQ y+48(FP), DI
+	MOVQ top+32(FP), R8
+	MOVQ low+40(FP), R9
+	MOVQ CX, R10
+	SHLQ $0x06, R10
+
+pixel:
+	XORQ R11, R11
+	MOVQ CX, R12
+
+group:
+	VMOVUPS   (DI)(R11*1), Z0
+	VMOVUPS   (SI)(R11*1), Z1
+	LEAQ      (R11)(R10*1), R13
+	VMOVUPS   (R8)(R11*1), Z2
+	VCMPPS    $0x00, Z0, Z2, K1
+	KNOTW     K1, K2
+	VMOVAPS.Z Z1, K1, Z2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z2, (DX)(R11*1)
+	VMOVUPS   (R8)(R13*1), Z2
+	VCMPPS    $0x00, Z0, Z2, K1
+	KNOTW     K1, K2
+	VMOVAPS.Z Z1, K1, Z2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z2, (DX)(R13*1)
+	VMOVUPS   (R9)(R11*1), Z2
+	VCMPPS    $0x00, Z0, Z2, K1
+	KNOTW     K1, K2
+	VMOVAPS.Z Z1, K1, Z2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z2, (BX)(R11*1)
+	VMOVUPS   (R9)(R13*1), Z2
+	VCMPPS    $0x00, Z0, Z2, K1
+	KNOTW     K1, K2
+	VMOVAPS.Z Z1, K1, Z0
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z0, (BX)(R13*1)
+	ADDQ      $0x40, R11
+	DECQ      R12
+	JNZ       group
+	ADDQ      R10, DI
+	ADDQ      R10, SI
+	LEAQ      (R8)(R10*2), R8
+	LEAQ      (R9)(R10*2), R9
+	LEAQ      (DX)(R10*2), DX
+	LEAQ      (BX)(R10*2), BX
+	DECQ      AX
+	JNZ       pixel
 	VZEROUPPER
 	RET

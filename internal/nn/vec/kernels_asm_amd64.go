@@ -114,6 +114,16 @@ func depthwiseGrad3256(pixels int, groups int, dw *float32, x *float32, dy *floa
 //go:noescape
 func depthwiseGrad5256(pixels int, groups int, dw *float32, x *float32, dy *float32)
 
+// maxPool256 is the greatest of top[2p], top[2p+1], low[2p] and low[2p+1], channel by channel.
+//
+//go:noescape
+func maxPool256(pixels int, groups int, y *float32, top *float32, low *float32)
+
+// maxPoolGrad256 gives dy to the first of the four that is equal to y and zero to the others.
+//
+//go:noescape
+func maxPoolGrad256(pixels int, groups int, dtop *float32, dlow *float32, top *float32, low *float32, y *float32, dy *float32)
+
 // add512 is y += x.
 //
 //go:noescape
@@ -223,3 +233,13 @@ func depthwiseGrad3512(pixels int, groups int, dw *float32, x *float32, dy *floa
 //
 //go:noescape
 func depthwiseGrad5512(pixels int, groups int, dw *float32, x *float32, dy *float32)
+
+// maxPool512 is the greatest of top[2p], top[2p+1], low[2p] and low[2p+1], channel by channel.
+//
+//go:noescape
+func maxPool512(pixels int, groups int, y *float32, top *float32, low *float32)
+
+// maxPoolGrad512 gives dy to the first of the four that is equal to y and zero to the others.
+//
+//go:noescape
+func maxPoolGrad512(pixels int, groups int, dtop *float32, dlow *float32, top *float32, low *float32, y *float32, dy *float32)

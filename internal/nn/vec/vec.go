@@ -47,6 +47,8 @@ type table struct {
 	depthwise      func(pixels, groups, taps int, y, x, w *float32, offsets *int)
 	depthwiseGrad3 func(pixels, groups int, dw, x, dy *float32)
 	depthwiseGrad5 func(pixels, groups int, dw, x, dy *float32)
+	maxPool        func(pixels, groups int, y, top, low *float32)
+	maxPoolGrad    func(pixels, groups int, dtop, dlow, top, low, y, dy *float32)
 }
 
 func is64[T Float]() bool {
@@ -522,6 +524,55 @@ func DepthwiseGrad[T Float](dw, x, dy []T, taps, pixels int) {
 			in, d := x[(p+t)*c:(p+t)*c+c], dw[t*c:t*c+c]
 			for j := range g {
 				d[j] = blas.FMA(in[j], g[j], d[j])
+			}
+		}
+	}
+}
+
+// MaxPool writes to each pixel p of the row y [pixels, c] the greatest of pixels
+// 2p and 2p+1 of the rows top and low [2*pixels, c], channel by channel.
+func MaxPool[T Float](y, top, low []T, pixels int) {
+	c, k := shape(y, pixels)
+	top, low = top[:2*len(y)], low[:2*len(y)]
+	if k != nil {
+		k.maxPool(pixels, c/lanes, ptr(y), ptr(top), ptr(low))
+		return
+	}
+	for p := range pixels {
+		at := 2 * p * c
+		for j := range c {
+			best := top[at+j]
+			for _, v := range [3]T{top[at+c+j], low[at+j], low[at+c+j]} {
+				if v > best {
+					best = v
+				}
+			}
+			y[p*c+j] = best
+		}
+	}
+}
+
+// MaxPoolGrad writes the gradient of the input of [MaxPool] to dtop and dlow: of
+// the four, the first that is equal to y gets dy.
+func MaxPoolGrad[T Float](dtop, dlow, top, low, y, dy []T, pixels int) {
+	c, k := shape(y, pixels)
+	n := 2 * len(y)
+	dtop, dlow, top, low, dy = dtop[:n], dlow[:n], top[:n], low[:n], dy[:len(y)]
+	if k != nil {
+		k.maxPoolGrad(pixels, c/lanes, ptr(dtop), ptr(dlow), ptr(top), ptr(low), ptr(y), ptr(dy))
+		return
+	}
+	for p := range pixels {
+		at := 2 * p * c
+		for j := range c {
+			best, rest := y[p*c+j], dy[p*c+j]
+			for _, q := range [4]struct{ from, to []T }{
+				{top[at+j:], dtop[at+j:]}, {top[at+c+j:], dtop[at+c+j:]}, {low[at+j:], dlow[at+j:]}, {low[at+c+j:], dlow[at+c+j:]},
+			} {
+				q.to[0] = 0
+				if q.from[0] == best {
+					q.to[0], rest = rest, 0
+				}
 			}
 		}
 	}

@@ -71,6 +71,16 @@ func results(seed uint64, rows, c int) map[string][]float32 {
 		DepthwiseGrad(w, in, x, taps, rows)
 		out["depthwise gradient"] = append(out["depthwise gradient"], w...)
 	}
+	top, low := random(rng, 2*rows*c), random(rng, 2*rows*c)
+	for i := range top { // equals, of which the first counts
+		if i%3 == 0 {
+			low[i] = top[i]
+		}
+	}
+	most, dtop, dlow := make([]float32, rows*c), make([]float32, 2*rows*c), make([]float32, 2*rows*c)
+	MaxPool(most, top, low, rows)
+	MaxPoolGrad(dtop, dlow, top, low, most, x, rows)
+	out["max pool"], out["max pool gradient"] = most, append(dtop, dlow...)
 	return out
 }
 

@@ -181,6 +181,26 @@ func (t target) keepPositive(x, y group) group {
 	return g
 }
 
+// split returns what of rest has x equal to y, and the rest of the rest.
+func (t target) split(rest, x, y group) (taken, left group) {
+	taken, left = t.group(), t.group()
+	for i := range rest {
+		if t.wide {
+			k, other := K(), K()
+			VCMPPS(U8(0), y[i], x[i], k) // equal, ordered, quiet
+			KNOTW(k, other)
+			VMOVAPS_Z(rest[i], k, taken[i])
+			VMOVAPS_Z(rest[i], other, left[i])
+			continue
+		}
+		mask := YMM()
+		VCMPPS(U8(0), y[i], x[i], mask)
+		VANDPS(rest[i], mask, taken[i])
+		VANDNPS(rest[i], mask, left[i])
+	}
+	return taken, left
+}
+
 // exp returns the exponential; Cephes' expf with fused steps. Arguments beyond
 // the range of float32 are moved to its ends.
 func (t target) exp(x group) group {
@@ -795,6 +815,62 @@ func (t target) depthwise() {
 	}
 }
 
+// pooling emits the maximum of 2 x 2 pixels and its gradient, for a row of the
+// result and the two rows of the input above each other.
+func (t target) pooling() {
+	text(t.name("maxPool"), "func(pixels, groups int, y, top, low *float32)",
+		"is the greatest of top[2p], top[2p+1], low[2p] and low[2p+1], channel by channel.")
+	pixels, groups := parameter("pixels"), parameter("groups")
+	y, top, low := parameter("y"), parameter("top"), parameter("low")
+	stride := GP64()
+	MOVQ(groups, stride)
+	SHLQ(U8(6), stride)
+	Label("pixel")
+	t.eachGroup("group", groups, func(i reg.Register) {
+		best := t.load(at(top, i))
+		next := GP64()
+		LEAQ(Mem{Base: i, Index: stride, Scale: 1}, next)
+		for _, m := range []Mem{at(top, next), at(low, i), at(low, next)} {
+			best = t.maximum(t.load(m), best)
+		}
+		t.store(best, at(y, i))
+	})
+	ADDQ(stride, y)
+	LEAQ(Mem{Base: top, Index: stride, Scale: 2}, top)
+	LEAQ(Mem{Base: low, Index: stride, Scale: 2}, low)
+	DECQ(pixels)
+	JNZ(LabelRef("pixel"))
+	done()
+
+	text(t.name("maxPoolGrad"), "func(pixels, groups int, dtop, dlow, top, low, y, dy *float32)",
+		"gives dy to the first of the four that is equal to y and zero to the others.")
+	pixels, groups = parameter("pixels"), parameter("groups")
+	dtop, dlow, dy := parameter("dtop"), parameter("dlow"), parameter("dy")
+	y, top, low = parameter("y"), parameter("top"), parameter("low")
+	stride = GP64()
+	MOVQ(groups, stride)
+	SHLQ(U8(6), stride)
+	Label("pixel")
+	t.eachGroup("group", groups, func(i reg.Register) {
+		best, rest := t.load(at(y, i)), t.load(at(dy, i))
+		next := GP64()
+		LEAQ(Mem{Base: i, Index: stride, Scale: 1}, next)
+		for _, m := range [][2]Mem{{at(top, i), at(dtop, i)}, {at(top, next), at(dtop, next)}, {at(low, i), at(dlow, i)}, {at(low, next), at(dlow, next)}} {
+			var taken group
+			taken, rest = t.split(rest, t.load(m[0]), best)
+			t.store(taken, m[1])
+		}
+	})
+	ADDQ(stride, y)
+	ADDQ(stride, dy)
+	for _, r := range []reg.Register{top, low, dtop, dlow} {
+		LEAQ(Mem{Base: r, Index: stride, Scale: 2}, r)
+	}
+	DECQ(pixels)
+	JNZ(LabelRef("pixel"))
+	done()
+}
+
 func main() {
 	ConstraintExpr("amd64")
 	declareConstants()
@@ -804,6 +880,7 @@ func main() {
 		t.columnKernels()
 		t.rowKernels()
 		t.depthwise()
+		t.pooling()
 	}
 	Generate()
 }
