@@ -31,8 +31,11 @@ var contractOptions = map[string]searchtest.Options{
 	"portfolio":    {Seedless: true},
 	"lce-stopping": {Proposals: 60},
 	"tpe":          {Proposals: 40},
-	"dyhpo":        {Proposals: 40},
-	"freeze-thaw":  {Proposals: 60},
+	"dyhpo":        {Proposals: 25},
+	"freeze-thaw":  {Proposals: 25},
+	"fsbo":         {Proposals: 25},
+	"mobster":      {Proposals: 40},
+	"gp-bo":        {Proposals: 25},
 }
 
 // contractSettings makes methods that think long think less in the suite.
@@ -43,7 +46,7 @@ var contractSettings = map[string]string{
 	"smac-mf":     "trials=20 retrain-after=3",
 	"mobster":     "iterations=3 exact-rows=10 max-rows=40",
 	"freeze-thaw": "iterations=3 exact-rows=3 samples=10 fantasies=2",
-	"fsbo":        "copies=2 iterations=20 steps=2 context=20",
+	"fsbo":        "copies=2 iterations=5 steps=2 context=10",
 }
 
 // learned returns m such that New works if m learns from other data sets: it

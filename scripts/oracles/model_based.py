@@ -20,6 +20,7 @@ Needs smac 2.4.1 and syne-tune[gpsearchers] 0.13.0.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import logging
 import os
@@ -35,6 +36,9 @@ from numpy.typing import NDArray
 from smac.acquisition.function import EI
 from smac.model.random_forest.random_forest import EPMRandomForest, RandomForest
 from smac.runhistory.encoder import RunHistoryLogScaledEncoder
+from syne_tune.backend.trial_status import Trial
+from syne_tune.config_space import uniform
+from syne_tune.optimizer.baselines import BayesianOptimization
 
 TESTDATA = Path(__file__).resolve().parent.parent.parent / "baselines" / "testdata"
 Floats = NDArray[np.float64]
@@ -164,12 +168,6 @@ def run_smac(seed: int, x: Floats, y: Floats) -> float:
 
 
 def run_gp(seed: int, x: Floats, y: Floats) -> float:
-    import datetime
-
-    from syne_tune.backend.trial_status import Trial
-    from syne_tune.config_space import uniform
-    from syne_tune.optimizer.baselines import BayesianOptimization
-
     rows = [{f"x{j}": float(v) for j, v in enumerate(r)} for r in x]
     value = {tuple(r.values()): float(v) for r, v in zip(rows, y, strict=True)}
     scheduler = BayesianOptimization(
