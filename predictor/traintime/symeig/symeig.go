@@ -139,7 +139,7 @@ func reflector(x []float64) (tau, beta float64) {
 	rest := norm(x[1:])
 	alpha := x[0]
 	x[0] = 1
-	if rest == 0 {
+	if rest < negligible {
 		return 0, alpha
 	}
 	beta = -math.Copysign(math.Hypot(alpha, rest), alpha)
@@ -244,7 +244,7 @@ func (t *tree) iterate(lo, hi int) error {
 	for l := range m {
 		for round := 0; ; round++ {
 			end := l
-			for end < m-1 && math.Abs(e[end]) > epsilon*(math.Abs(d[end])+math.Abs(d[end+1])) {
+			for end < m-1 && math.Abs(e[end]) > epsilon*(math.Abs(d[end])+math.Abs(d[end+1]))+negligible {
 				end++
 			}
 			if end == l {
@@ -313,6 +313,10 @@ func rotate(x, y []float64, c, s float64) {
 
 const epsilon = 0x1p-52
 
+// negligible is the size, in a matrix whose largest element is 1, of what is left
+// out: products of smaller numbers lose their digits to underflow.
+const negligible = 0x1p-400
+
 func dot(x, y []float64) float64 {
 	sum := 0.0
 	for i, a := range x {
@@ -321,4 +325,18 @@ func dot(x, y []float64) float64 {
 	return sum
 }
 
-func norm(x []float64) float64 { return math.Sqrt(dot(x, x)) }
+// norm returns the length of a vector, whose squares may underflow.
+func norm(x []float64) float64 {
+	largest := 0.0
+	for _, a := range x {
+		largest = max(largest, math.Abs(a))
+	}
+	if largest < negligible {
+		return largest
+	}
+	sum := 0.0
+	for _, a := range x {
+		sum += (a / largest) * (a / largest)
+	}
+	return largest * math.Sqrt(sum)
+}

@@ -105,6 +105,12 @@ func TestDecompositionsOfHardMatrices(t *testing.T) {
 	for name, a := range cases {
 		t.Run(name, func(t *testing.T) { check(t, a, n) })
 	}
+	t.Run("squares that underflow", func(t *testing.T) {
+		for _, x := range []float64{1e-150, 1e-157, 1e-161, 1e-200, 1e-290, 1e-310} {
+			check(t, []float64{1, x, 2 * x, x, 0.5, 3 * x, 2 * x, 3 * x, 0.25}, 3)
+			check(t, []float64{1, 0, x, 0, 1, 2 * x, x, 2 * x, 1}, 3)
+		}
+	})
 	// An update that reaches eigenvectors of one half only.
 	t.Run("rank 5 of 400", func(t *testing.T) { check(t, random(400, 5, 3), 400) })
 	t.Run("second differences have known eigenvalues", func(t *testing.T) {
