@@ -189,7 +189,7 @@ func (r *run) attempt(ctx context.Context, w Worker, t Task) (end trainer.End, e
 
 // ofMachine reports whether an error would hit any other trial too.
 func ofMachine(err error) bool {
-	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, fs.ErrPermission} {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EFBIG, syscall.EIO, syscall.EMFILE, syscall.ENFILE, fs.ErrPermission} {
 		if errors.Is(err, e) {
 			return true
 		}
