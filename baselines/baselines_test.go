@@ -138,6 +138,13 @@ func TestUnusualSettingsKeepTheContract(t *testing.T) {
 		{"portfolio", "size=2"},
 		{"default-model", "by=source-accuracy tuner=asha"},
 		{"default-model", "tuner=hyperband"},
+		{"dyhpo", "initial-fits=1 restart-steps=1 refine-steps=1 exact-rows=1 max-rows=2"},
+		{"gp-bo", "acquisition=ei initial=1 starts=1 iterations=1 fantasies=1 exact-rows=1"},
+		{"smac", "trials=1 retrain-after=1 random=0.001"},
+		{"smac-mf", "eta=2 min-trials=5 trials=1 retrain-after=1"},
+		{"mobster", "eta=2 threshold=1 initial=1 iterations=1 starts=1 exact-rows=1 max-rows=2"},
+		{"freeze-thaw", "old=1 new=1 initial=1 iterations=1 samples=1 fantasies=1 exact-rows=1"},
+		{"fsbo", "copies=1 iterations=1 initial=1 context=1 steps=1"},
 		{"meta-trees", "horizon=50 share=0.01 margin=2 patience=1"},
 	} {
 		t.Run(c.method+" "+c.settings, func(t *testing.T) {
