@@ -73,8 +73,9 @@ type points struct {
 	rows [][]float64
 	// levels[k] are the different coordinates on axis k, ascending and without
 	// inactive, and at[c][k] where candidate c is among them, -1 if inactive.
-	levels [][]float64
-	at     [][]int32
+	// scaled[k] are the same on the scale of the axis.
+	levels, scaled [][]float64
+	at             [][]int32
 }
 
 var errNoAxes = errors.New("the method needs to know the search space of the candidates, and this pool has none")
@@ -93,6 +94,7 @@ func pointsOf(p search.Problem) (*points, error) {
 		x.rows = append(x.rows, row)
 	}
 	x.levels = make([][]float64, len(x.axes))
+	x.scaled = make([][]float64, len(x.axes))
 	for k := range x.axes {
 		for _, row := range x.rows {
 			if !math.IsNaN(row[k]) {
@@ -101,6 +103,9 @@ func pointsOf(p search.Problem) (*points, error) {
 		}
 		slices.Sort(x.levels[k])
 		x.levels[k] = slices.Compact(x.levels[k])
+		for _, v := range x.levels[k] {
+			x.scaled[k] = append(x.scaled[k], x.axes[k].scaled(v))
+		}
 	}
 	for _, row := range x.rows {
 		at := make([]int32, len(row))

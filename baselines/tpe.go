@@ -248,7 +248,7 @@ func newParzen(x *points, rules TPERules, joint []bool, observed []int) *parzen 
 			for i, c := range observed {
 				values[i] = x.rows[c][k]
 			}
-			e.joint = append(e.joint, optunaKernels(k, a, x.levels[k], values))
+			e.joint = append(e.joint, optunaKernels(x, k, values))
 			continue
 		}
 		var values []float64
@@ -262,7 +262,7 @@ func newParzen(x *points, rules TPERules, joint []bool, observed []int) *parzen 
 			density := hyperoptDensity(a, values)
 			alone.log = func(level int) float64 { return density(x.levels[k][level]) }
 		} else {
-			kernels := optunaKernels(k, a, x.levels[k], values)
+			kernels := optunaKernels(x, k, values)
 			weights := logWeights(len(values))
 			terms := make([]float64, len(weights))
 			alone.log = func(level int) float64 {
@@ -319,6 +319,7 @@ type kernels struct {
 	index  int
 	axis   axis
 	levels []float64
+	scaled []float64 // levels on the axis' scale
 	of     []int32
 	forms  []kernelForm
 	column []float64 // as long as forms
@@ -341,7 +342,8 @@ func (k *kernels) addTo(terms []float64, level int) {
 		form := &k.forms[f]
 		switch {
 		case form.logs == nil:
-			k.column[f] = k.axis.kernelLog(form, k.levels[level])
+			z := (k.scaled[level] - form.mean) / form.width
+			k.column[f] = -z*z/2 - form.constant
 		case math.IsNaN(form.logs[level]):
 			form.logs[level] = k.axis.kernelLog(form, k.levels[level])
 			fallthrough
@@ -403,9 +405,10 @@ func forgetting(n int) []float64 {
 }
 
 // optunaKernels are the kernels of parzen_estimator.py.
-func optunaKernels(index int, a axis, levels, values []float64) *kernels {
+func optunaKernels(x *points, index int, values []float64) *kernels {
 	n := len(values) + 1
-	out := &kernels{index: index, axis: a, levels: levels}
+	a, levels := x.axes[index], x.levels[index]
+	out := &kernels{index: index, axis: a, levels: levels, scaled: x.scaled[index]}
 	known := make(map[[2]float64]int32)
 	add := func(f kernelForm) {
 		key := [2]float64{f.mean, f.width}
