@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"quicktune/internal/blas"
 	"quicktune/internal/nn/layers"
 	"quicktune/internal/stream"
 	"quicktune/internal/vision"
@@ -596,6 +597,31 @@ func TestPretrainingIsDeterministicAndLearns(t *testing.T) {
 	for _, wrong := range []Pretraining{{Model: "resnet", Epochs: 1}, {Model: "plain_xs"}} {
 		if _, err := Pretrain(t.Context(), wrong, d, nil); err == nil {
 			t.Errorf("%+v was accepted", wrong)
+		}
+	}
+}
+
+// The kernels of all instruction sets, and plain Go, train to the same bits.
+func TestEveryInstructionSetGivesTheSameRecords(t *testing.T) {
+	before := blas.Active()
+	defer func() { _ = blas.Select(before) }()
+	d := stripes(12, 3)
+	for _, model := range []string{"separable_xs", "convmixer_xs", "mixer_xs", "vit_xs"} {
+		var want []Record
+		for _, p := range blas.Available() {
+			if p == blas.Gonum {
+				continue // rounds differently
+			}
+			if err := blas.Select(p); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := train(t, d, request(model, 2, everything(model)))
+			if want == nil {
+				want = got
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, %v:\n%+v\n%+v", model, p, got, want)
+			}
 		}
 	}
 }
