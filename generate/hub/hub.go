@@ -4,13 +4,13 @@
 // thirds are experts of one domain, one third saw all of them.
 //
 // The weights are files in this package; [Pretrain] makes them from their
-// [Recipe]. The package refuses to load weights
-// from anywhere else.
+// [Recipe]. The package refuses to load weights from anywhere else.
 package hub
 
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -23,6 +23,9 @@ import (
 //go:embed weights
 var files embed.FS
 
+// ErrNoWeights tells that a network of the hub was never pretrained.
+var ErrNoWeights = errors.New("no weights come with this program")
+
 // Weights returns the pretrained weights of a network.
 func Weights(model string) (*vision.Weights, error) {
 	if _, err := vision.Lookup(model); err != nil {
@@ -30,7 +33,7 @@ func Weights(model string) (*vision.Weights, error) {
 	}
 	data, err := files.ReadFile(path.Join("weights", FileName(model)))
 	if err != nil {
-		return nil, fmt.Errorf("network %s has no weights yet: generate pretrain makes them", model)
+		return nil, fmt.Errorf("network %s: %w: generate pretrain makes them", model, ErrNoWeights)
 	}
 	w, err := vision.DecodeWeights(data)
 	if err != nil {
@@ -64,20 +67,20 @@ var Recipes = []Recipe{
 	{"residual_l", "source-mixed", 16_000, 2e-3},
 	{"separable_xs", "source-signs", 60_000, 4e-3},
 	{"separable_s", "source-fractals", 40_000, 3e-3},
-	{"separable_m", "source-mixed", 24_000, 2e-3},
-	{"separable_l", "source-shapes", 16_000, 2e-3},
-	{"mixer_xs", "source-mixed", 60_000, 3e-3},
-	{"mixer_s", "source-letters", 40_000, 2e-3},
-	{"mixer_m", "source-textures", 24_000, 1e-3},
-	{"mixer_l", "source-mixed", 16_000, 1e-3},
-	{"convmixer_xs", "source-shapes", 60_000, 4e-3},
-	{"convmixer_s", "source-mixed", 40_000, 3e-3},
-	{"convmixer_m", "source-signs", 24_000, 3e-3},
-	{"convmixer_l", "source-fractals", 16_000, 2e-3},
-	{"vit_xs", "source-fractals", 60_000, 3e-3},
+	{"separable_m", "source-mixed", 120_000, 2e-3},
+	{"separable_l", "source-shapes", 100_000, 2e-3},
+	{"mixer_xs", "source-mixed", 240_000, 3e-3},
+	{"mixer_s", "source-letters", 200_000, 2e-3},
+	{"mixer_m", "source-textures", 120_000, 1e-3},
+	{"mixer_l", "source-mixed", 100_000, 1e-3},
+	{"convmixer_xs", "source-shapes", 240_000, 4e-3},
+	{"convmixer_s", "source-mixed", 200_000, 3e-3},
+	{"convmixer_m", "source-signs", 120_000, 3e-3},
+	{"convmixer_l", "source-fractals", 100_000, 2e-3},
+	{"vit_xs", "source-fractals", 240_000, 3e-3},
 	{"vit_s", "source-textures", 40_000, 2e-3},
 	{"vit_m", "source-mixed", 24_000, 1e-3},
-	{"vit_l", "source-letters", 16_000, 1e-3},
+	{"vit_l", "source-signs", 100_000, 1e-3},
 }
 
 // Find returns the recipe of a network.
