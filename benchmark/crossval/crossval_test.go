@@ -405,7 +405,8 @@ func TestEverythingIsLearntOnce(t *testing.T) {
 	first := learned(t, s, o, short())[0]
 	took := count([2]int{0, 5})
 	second := learned(t, s, o, short())[0]
-	if again := count([2]int{5, 0}); again != took {
+	// Rounds are told in any order, and so are summed in any.
+	if again := count([2]int{5, 0}); math.Abs(again-took) > 1e-9*took {
 		t.Errorf("learning took %v seconds, as is told later %v", took, again)
 	}
 	for _, d := range s.Datasets {
