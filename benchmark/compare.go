@@ -314,7 +314,7 @@ func experiment(f compareFlags, s *metadataset.Store) (x *replay.Experiment, war
 			warnings = append(warnings, warning)
 		}
 	}
-	methods, err := f.methods.choose(model)
+	methods, err := f.methods.choose(model, tables)
 	if err != nil {
 		return nil, nil, err
 	}

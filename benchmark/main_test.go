@@ -160,6 +160,25 @@ func TestRandomSearchOnTheReleasedCurves(t *testing.T) {
 	}
 }
 
+// The best single curve that fits each budget gives the known bound.
+func TestOracleOnTheReleasedCurves(t *testing.T) {
+	r := compare(t, "--data", realStore(t), "--budget", "1h,4h,16h", "--methods", "oracle", "--seeds", "1")
+	for i, want := range []float64{.040, .009, .000} {
+		if got := r.Methods[0].Budgets[i].Regret.Mean; math.Abs(got-want) > .0005 {
+			t.Errorf("regret of the bound at %s: %.4f, want %.3f", r.Methods[0].Budgets[i].Label, got, want)
+		}
+	}
+	all, err := methodFlags{list: "all"}.choose(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if m.Name == "oracle" {
+			t.Error("the oracle competes with all methods")
+		}
+	}
+}
+
 func TestTracesDoNotDependOnThreads(t *testing.T) {
 	store := smallStore(t, filepath.Join(t.TempDir(), "store"))
 	var want string

@@ -12,6 +12,7 @@ import (
 
 	"quicktune"
 	"quicktune/baselines"
+	"quicktune/benchmark/replay"
 	"quicktune/internal/cli"
 	"quicktune/predictor"
 	"quicktune/search"
@@ -34,7 +35,7 @@ func newMethods(stdout io.Writer) *cobra.Command {
 		Args:    cli.Arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			for _, name := range methodNames() {
-				m, err := newMethod(name, nil, nil)
+				m, err := newMethod(name, nil, nil, nil)
 				if err != nil {
 					return err
 				}
@@ -71,22 +72,26 @@ func uses(u search.Uses) string {
 	return strings.Join(words, ", ")
 }
 
-// methodNames lists all methods: ours, then the baselines.
+// methodNames lists all methods: ours, then the baselines, and last the bound
+// that none can pass.
 func methodNames() []string {
 	names := []string{plannerName, referenceName}
 	for _, m := range baselines.Methods() {
 		names = append(names, m.Name)
 	}
-	return names
+	return append(names, replay.OracleName)
 }
 
 // newMethod builds a method with some settings changed. A model replaces what
-// the published method would learn.
-func newMethod(name string, settings map[string]string, model *modelFile) (search.Method, error) {
+// the published method would learn; the oracle reads the tables.
+func newMethod(name string, settings map[string]string, model *modelFile, tables []*replay.Table) (search.Method, error) {
 	switch name {
-	case plannerName:
+	case plannerName, replay.OracleName:
 		for key := range settings {
 			return search.Method{}, fmt.Errorf("method %q has no setting %q; it has none", name, key)
+		}
+		if name == replay.OracleName {
+			return replay.Oracle(tables), nil
 		}
 		return quicktune.PlannerMethod(), nil
 	case referenceName:
@@ -105,7 +110,7 @@ type setting struct{ name, byDefault, allowed, about string }
 func settingsOf(name string) ([]setting, error) {
 	var out []setting
 	switch name {
-	case plannerName:
+	case plannerName, replay.OracleName:
 	case referenceName:
 		for _, s := range referenceSettings {
 			out = append(out, s.setting)
@@ -262,10 +267,12 @@ type methodFlags struct {
 
 // choose builds the methods of a comma-separated list, or all of them, with
 // settings such as hyperband.eta=4.
-func (f methodFlags) choose(model *modelFile) ([]search.Method, error) {
+func (f methodFlags) choose(model *modelFile, tables []*replay.Table) ([]search.Method, error) {
 	names := strings.Split(f.list, ",")
 	if f.list == "all" {
 		names = methodNames()
+		// A bound is no competitor: it would be first in every rank.
+		names = slices.DeleteFunc(names, func(n string) bool { return n == replay.OracleName })
 	}
 	switch f.compat {
 	case "":
@@ -299,7 +306,7 @@ func (f methodFlags) choose(model *modelFile) ([]search.Method, error) {
 		if slices.Contains(names[:i], name) {
 			return nil, cli.Inputf("--methods: %s is given twice", name)
 		}
-		m, err := newMethod(name, changed[name], model)
+		m, err := newMethod(name, changed[name], model, tables)
 		if err != nil {
 			return nil, cli.Input(err)
 		}
