@@ -160,6 +160,25 @@ func TestRandomSearchOnTheReleasedCurves(t *testing.T) {
 	}
 }
 
+func TestCompatTakesThePublishedMethodOnce(t *testing.T) {
+	for list, want := range map[string]int{"quicktune,random": 2, "quicktune,quicktune-reference": 1, "all": len(methodNames()) - 2} {
+		methods, err := methodFlags{list: list, compat: compatReference}.choose(nil, nil)
+		if err != nil {
+			t.Errorf("%s: %v", list, err)
+			continue
+		}
+		published := 0
+		for _, m := range methods {
+			if m.Name == referenceName {
+				published++
+			}
+		}
+		if len(methods) != want || published != 1 {
+			t.Errorf("%s: %d methods, of which %d published, want %d and 1", list, len(methods), published, want)
+		}
+	}
+}
+
 // The best single curve that fits each budget gives the known bound.
 func TestOracleOnTheReleasedCurves(t *testing.T) {
 	r := compare(t, "--data", realStore(t), "--budget", "1h,4h,16h", "--methods", "oracle", "--seeds", "1")

@@ -277,6 +277,10 @@ func (f methodFlags) choose(model *modelFile, tables []*replay.Table) ([]search.
 	switch f.compat {
 	case "":
 	case compatReference:
+		// In a list that has both, the default gives way.
+		if slices.Contains(names, referenceName) {
+			names = slices.DeleteFunc(names, func(n string) bool { return strings.TrimSpace(n) == plannerName })
+		}
 		for i := range names {
 			if strings.TrimSpace(names[i]) == plannerName {
 				names[i] = referenceName
