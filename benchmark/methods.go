@@ -277,9 +277,8 @@ func (f methodFlags) choose(model *modelFile, tables []*replay.Table) ([]search.
 	switch f.compat {
 	case "":
 	case compatReference:
-		// In a list that has both, the default gives way.
-		if slices.Contains(names, referenceName) {
-			names = slices.DeleteFunc(names, func(n string) bool { return strings.TrimSpace(n) == plannerName })
+		if f.list == "all" { // which has both
+			names = slices.DeleteFunc(names, func(n string) bool { return n == plannerName })
 		}
 		for i := range names {
 			if strings.TrimSpace(names[i]) == plannerName {
