@@ -9,36 +9,10 @@ import (
 	"slices"
 	"testing"
 
+	"quicktune/internal/realdata"
 	"quicktune/internal/stream"
 	"quicktune/space"
 )
-
-// sharedFile finds a file of the real data beside the repository. Without it
-// the test is skipped, or fails where CI=true says that all tests must run.
-func sharedFile(t testing.TB, elem ...string) string {
-	t.Helper()
-	root, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
-		if root == filepath.Dir(root) {
-			t.Fatal("no go.mod above the test")
-		}
-		root = filepath.Dir(root)
-	}
-	path := filepath.Join(append([]string{root, "..", "shared", "data"}, elem...)...)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the real data are missing: %v", err)
-		}
-		t.Skipf("the real data are missing: %v", err)
-	}
-	return path
-}
 
 // readRealInput reads the curves of the real Extended data. The configurations
 // are drawn from the space of the paper: reading the real ones is the
@@ -46,7 +20,7 @@ func sharedFile(t testing.TB, elem ...string) string {
 func readRealInput(t testing.TB) Input {
 	t.Helper()
 	read := func(name string) map[string]map[string][]float64 {
-		data, err := os.ReadFile(sharedFile(t, "quicktune", "extended", name))
+		data, err := os.ReadFile(realdata.Path(t, "quicktune", "extended", name))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"quicktune/internal/realdata"
 	"quicktune/space"
 	"quicktune/space/quicktunetable"
 )
@@ -26,7 +27,7 @@ var extendedDir string
 
 func realTasks(t testing.TB) extended {
 	t.Helper()
-	extendedDir = sharedData(t, "quicktune", "extended")
+	extendedDir = realdata.Path(t, "quicktune", "extended")
 	x, err := loadExtended()
 	if err != nil {
 		t.Fatal(err)

@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"quicktune/internal/nn"
+	"quicktune/internal/realdata"
 )
 
 // tolerance of every comparison with the reference, relative to the largest
@@ -62,35 +62,9 @@ type goldenCase struct {
 	Steps       flat `json:"neg_mll_during_10_adam_steps_lr_1e-3"`
 }
 
-// sharedData finds a file of the real data beside the repository.
-func sharedData(t testing.TB, path ...string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if filepath.Dir(dir) == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	name := filepath.Join(append([]string{dir, "..", "shared", "data"}, path...)...)
-	if _, err := os.Stat(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("this test needs the real data: %v", err)
-		}
-		t.Skipf("this test needs the real data: %v", err)
-	}
-	return name
-}
-
 func goldenCases(t testing.TB) map[string]goldenCase {
 	t.Helper()
-	data, err := os.ReadFile(sharedData(t, "predictor", "golden.json"))
+	data, err := os.ReadFile(realdata.Path(t, "predictor", "golden.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

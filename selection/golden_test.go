@@ -5,40 +5,15 @@ import (
 	"encoding/json"
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
-)
 
-// reference returns a file of the reference data, or skips the test.
-func reference(t testing.TB, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, "..", "shared", "data", "selection", name)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("reference data: %v", err)
-		}
-		t.Skipf("reference data not here: %v", err)
-	}
-	return path
-}
+	"quicktune/internal/realdata"
+)
 
 func readJSON(t testing.TB, name string, out any) {
 	t.Helper()
-	data, err := os.ReadFile(reference(t, name))
+	data, err := os.ReadFile(realdata.Path(t, "selection", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +25,7 @@ func readJSON(t testing.TB, name string, out any) {
 // readMatrix reads numbers without a header, row-major, and their columns.
 func readMatrix(t testing.TB, name string) (x []float64, columns int) {
 	t.Helper()
-	f, err := os.Open(reference(t, name))
+	f, err := os.Open(realdata.Path(t, "selection", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"quicktune/internal/realdata"
 	"quicktune/space"
 	"quicktune/space/quicktunetable"
 )
@@ -257,7 +258,7 @@ func releasedConfigs(tb testing.TB) []space.Config {
 	tb.Helper()
 	var out []space.Config
 	for _, version := range []string{"extended", "micro", "mini"} {
-		f, err := os.Open(realData(tb, "quicktune", version, "table.csv"))
+		f, err := os.Open(realdata.Path(tb, "quicktune", version, "table.csv"))
 		if err != nil {
 			tb.Fatal(err)
 		}

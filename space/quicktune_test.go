@@ -3,39 +3,12 @@ package space_test
 import (
 	"math/big"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
+	"quicktune/internal/realdata"
 	"quicktune/space"
 )
-
-// realData returns the path of a file of the real data, which is not part of
-// the repository.
-func realData(tb testing.TB, path ...string) string {
-	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			tb.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	file := filepath.Join(append([]string{dir, "..", "shared", "data"}, path...)...)
-	if _, err := os.Stat(file); err != nil {
-		if os.Getenv("CI") == "true" {
-			tb.Fatalf("real data: %v", err)
-		}
-		tb.Skipf("real data is not here: %v", err)
-	}
-	return file
-}
 
 // Every name with its number of values, from Table 1 of the paper as released.
 var quickTuneChoices = map[string]int{
@@ -114,7 +87,7 @@ func TestQuickTuneHashIsStable(t *testing.T) {
 // The authors' later tool has the same space with fewer batch sizes and without
 // co-tuning, described in ConfigSpace's JSON.
 func TestQuickTuneAgreesWithTheReleasedConfigSpaceFile(t *testing.T) {
-	data, err := os.ReadFile(realData(t, "quicktune", "config.json"))
+	data, err := os.ReadFile(realdata.Path(t, "quicktune", "config.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

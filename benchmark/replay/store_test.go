@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"quicktune/internal/realdata"
 	"quicktune/metadataset"
 	"quicktune/search"
 	"quicktune/space"
@@ -148,33 +149,6 @@ func TestParseExclude(t *testing.T) {
 	}
 }
 
-// sharedData finds a file of the real data beside the repository.
-func sharedData(t testing.TB, elements ...string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = parent
-	}
-	path := filepath.Join(append([]string{dir, "..", "shared", "data"}, elements...)...)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the real data is missing: %v", err)
-		}
-		t.Skipf("the real data is missing: %v", err)
-	}
-	return path
-}
-
 // orderedObject lists the members of a JSON object in their order.
 func orderedObject(t testing.TB, data []byte) (keys []string, values []json.RawMessage) {
 	t.Helper()
@@ -200,7 +174,7 @@ func orderedObject(t testing.TB, data []byte) (keys []string, values []json.RawM
 // order of the file, by no code but encoding/json.
 func extendedTables(t testing.TB) []*Table {
 	t.Helper()
-	dir := sharedData(t, "quicktune", "extended")
+	dir := realdata.Path(t, "quicktune", "extended")
 	read := func(name string) []byte {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"math"
 	"os"
-	"path/filepath"
 	"testing"
+
+	"quicktune/internal/realdata"
 )
 
 // golden is a small random problem with its dynamics by other programs:
@@ -52,23 +53,7 @@ type golden struct {
 
 func readGolden(t *testing.T) *golden {
 	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if filepath.Dir(dir) == dir {
-			t.Fatal("no go.mod above the package")
-		}
-		dir = filepath.Dir(dir)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "..", "shared", "data", "selection", "fixtures", "ntk_dynamics.json"))
-	if os.IsNotExist(err) && os.Getenv("CI") != "true" {
-		t.Skip("the reference dynamics are not on this machine")
-	}
+	data, err := os.ReadFile(realdata.Path(t, "selection", "fixtures", "ntk_dynamics.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,12 +5,12 @@ import (
 	"encoding/csv"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"quicktune/internal/realdata"
 	"quicktune/selection"
 	"quicktune/selection/evaluate"
 )
@@ -343,7 +343,7 @@ func TestEmbeddedAccuraciesEqualTheCollectedOnes(t *testing.T) {
 		"cnn11": "acc_supervised_cnn11_x_11.csv", "ssl12": "acc_selfsup_resnet50_12_x_11.csv", "vit13": "acc_vit13_x_11.csv",
 		"captioner9": "bleu_caption9_x_5.csv", "hub10": "acc_modelspider_single10.csv", "expert66": "acc_modelspider_ftd66.csv",
 	} {
-		f, err := os.Open(reference(t, file))
+		f, err := os.Open(realdata.Path(t, "selection", file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -362,30 +362,4 @@ func TestEmbeddedAccuraciesEqualTheCollectedOnes(t *testing.T) {
 			}
 		}
 	}
-}
-
-// reference returns a file of the reference data, or skips the test.
-func reference(t *testing.T, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, "..", "shared", "data", "selection", name)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("reference data: %v", err)
-		}
-		t.Skipf("reference data not here: %v", err)
-	}
-	return path
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/csv"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"quicktune/internal/realdata"
 	"quicktune/internal/stream"
 	"quicktune/space"
 	"quicktune/space/quicktunetable"
@@ -21,26 +21,9 @@ import (
 // part of the repository.
 func readTable(tb testing.TB, version string) (header []string, rows [][]string) {
 	tb.Helper()
-	dir, err := os.Getwd()
+	f, err := os.Open(realdata.Path(tb, "quicktune", version, "table.csv"))
 	if err != nil {
 		tb.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			tb.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, "..", "shared", "data", "quicktune", version, "table.csv")
-	f, err := os.Open(path)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			tb.Fatalf("real data: %v", err)
-		}
-		tb.Skipf("real data is not here: %v", err)
 	}
 	defer f.Close()
 	rows, err = csv.NewReader(f).ReadAll()
