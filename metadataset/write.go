@@ -172,8 +172,10 @@ func (p *prepared) sortCurves(datasets map[string]bool) error {
 
 // epochs returns the number of epochs of the curve.
 func (c *InputCurve) epochs() int {
-	for _, v := range c.Values {
-		return len(v)
+	for _, col := range Columns {
+		if v, ok := c.Values[col]; ok {
+			return len(v)
+		}
 	}
 	return 0
 }
@@ -194,6 +196,11 @@ func (p *prepared) checkCurve(c *InputCurve, datasets map[string]bool, used map[
 		return err
 	}
 	n := c.epochs()
+	for _, col := range Columns {
+		if v, ok := c.Values[col]; ok && len(v) != n {
+			return fmt.Errorf("columns of different lengths: %d %s", len(v), col)
+		}
+	}
 	if bad := checkEnd(c.End, n, p.MaxEpochs); bad != "" {
 		return errors.New(bad)
 	}
@@ -207,9 +214,6 @@ func (p *prepared) checkCurve(c *InputCurve, datasets map[string]bool, used map[
 			continue
 		}
 		known++
-		if len(values) != n {
-			return fmt.Errorf("columns of different lengths: %d %s", len(values), col)
-		}
 		if p.TimeUnit == TimeEpochs && (col == Seconds || col == EvalSeconds) {
 			return fmt.Errorf("%s are given, though the time unit is %s", col, TimeEpochs)
 		}
