@@ -7,27 +7,36 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"quicktune/predictor/forecast"
 	"quicktune/search"
 )
 
-// PlannerMethod is [Planner] with forecasts learnt from other data sets, as an
-// entry of the table of methods.
-func PlannerMethod() search.Method {
-	return search.Method{
+// PlannerMethod is [Planner] as an entry of the table of methods: with the given
+// forecasts or, if m is nil, with forecasts learnt from other data sets.
+func PlannerMethod(m *forecast.Model) search.Method {
+	method := search.Method{
 		Name: "quicktune", Title: "Quick-Tune",
 		Source:  "this project; after Arango et al., Quick-Tune, ICLR 2024",
 		Details: "boosted-tree forecasts of curves and costs, expected improvement within the budget",
 		Uses:    search.Uses{Fidelity: true, Cost: true, MetaData: true, Budget: true},
-		Learn: func(ctx context.Context, meta search.MetaData) (search.Factory, error) {
-			m, err := LearnForecasts(ctx, meta)
-			if err != nil {
-				return nil, err
-			}
-			return func(p search.Problem) (search.Optimizer, error) { return NewPlanner(p, m) }, nil
-		},
 	}
+	plan := func(m *forecast.Model) search.Factory {
+		return func(p search.Problem) (search.Optimizer, error) { return NewPlanner(p, m) }
+	}
+	if m != nil {
+		method.New = plan(m)
+		return method
+	}
+	method.Learn = func(ctx context.Context, meta search.MetaData) (search.Factory, error) {
+		m, err := LearnForecasts(ctx, meta)
+		if err != nil {
+			return nil, err
+		}
+		return plan(m), nil
+	}
+	return method
 }
 
 // LearnForecasts meta-learns the forecasts of [Planner] on training and
@@ -74,8 +83,16 @@ func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model,
 		}
 	}
 	m, err := forecast.Train(ctx, f, meta.MaxEpochs, tasks, forecast.Options{Parallel: meta.Parallel, Progress: meta.Progress})
-	if err != nil || path == "" {
-		return m, err
+	if err != nil {
+		return nil, err
+	}
+	m.Info.Metric = meta.Metric.Name
+	for _, t := range tasks {
+		m.Info.Datasets = append(m.Info.Datasets, t.Name)
+	}
+	slices.Sort(m.Info.Datasets)
+	if path == "" {
+		return m, nil
 	}
 	return m, m.Save(path)
 }

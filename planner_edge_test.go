@@ -58,7 +58,7 @@ func edgeTables() []searchtest.Table {
 }
 
 func TestPlannerEdges(t *testing.T) {
-	method := quicktune.PlannerMethod()
+	method := quicktune.PlannerMethod(nil)
 	method.New = suiteFactory()
 	for _, table := range edgeTables() {
 		t.Run(table.Name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestPlannerLearnsFromStrangeDataSets(t *testing.T) {
 				set.Task.Name = fmt.Sprint(table.Name, i)
 				meta.Train = append(meta.Train, set)
 			}
-			method := quicktune.PlannerMethod()
+			method := quicktune.PlannerMethod(nil)
 			var err error
 			method.New, err = method.Learn(context.Background(), meta)
 			if none := len(table.Curves) == 0; none != (err != nil) {

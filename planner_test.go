@@ -38,7 +38,7 @@ func suiteMetaData() search.MetaData {
 
 func learnPlanner(t testing.TB, meta search.MetaData) search.Factory {
 	t.Helper()
-	factory, err := quicktune.PlannerMethod().Learn(context.Background(), meta)
+	factory, err := quicktune.PlannerMethod(nil).Learn(context.Background(), meta)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func learnPlanner(t testing.TB, meta search.MetaData) search.Factory {
 }
 
 func TestPlannerKeepsTheContract(t *testing.T) {
-	method := quicktune.PlannerMethod()
+	method := quicktune.PlannerMethod(nil)
 	method.New = suiteFactory()
 	var tables []searchtest.Table
 	for _, table := range searchtest.Tables() {
@@ -88,7 +88,7 @@ func TestPlannerRefusesWhatItCannotForecast(t *testing.T) {
 	loss.Metric.Bounded = false
 	none.Train = nil
 	for want, meta := range map[string]search.MetaData{"no bounds": loss, "0 data sets": none} {
-		if _, err := quicktune.PlannerMethod().Learn(context.Background(), meta); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := quicktune.PlannerMethod(nil).Learn(context.Background(), meta); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("learning: error %v, want one with %q", err, want)
 		}
 	}
@@ -168,7 +168,7 @@ func TestPlannerUsesTheBudget(t *testing.T) {
 
 // suiteFactory is a planner that has learnt from the suite's tables.
 var suiteFactory = sync.OnceValue(func() search.Factory {
-	factory, err := quicktune.PlannerMethod().Learn(context.Background(), suiteMetaData())
+	factory, err := quicktune.PlannerMethod(nil).Learn(context.Background(), suiteMetaData())
 	if err != nil {
 		panic(err)
 	}

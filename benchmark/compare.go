@@ -84,7 +84,7 @@ comparison is continued by the same command.`,
 	p.StringVar(&f.methods.list, "methods", "random,asha,hyperband", "methods to compare, or all; \"benchmark methods\" lists them")
 	p.StringArrayVar(&f.methods.set, "set", nil, "change a setting of a method: METHOD.SETTING=VALUE; may be given several times")
 	p.StringVar(&f.methods.compat, "compat", "", "reference: quicktune stands for quicktune-reference, the published method with the choices of its public implementation")
-	p.StringVar(&f.methods.model, "model", "", "model that \"benchmark meta-train\" made, for quicktune-reference to use instead of learning")
+	p.StringVar(&f.methods.model, "model", "", "model that \"benchmark meta-train\" made, for its method to use instead of learning")
 	f.learn.add(p)
 	p.IntVar(&f.seeds, "seeds", 10, "repetitions of every method on every data set")
 	p.IntVar(&f.workers, "workers", 1, "simulated workers that train at the same time")

@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +17,6 @@ import (
 	"quicktune/benchmark/report"
 	"quicktune/internal/cli"
 	"quicktune/metadataset"
-	"quicktune/predictor"
 	"quicktune/search"
 )
 
@@ -158,50 +153,4 @@ func (l *learning) explain(err error) error {
 		return cli.Interruptedf("interrupted while learning from other data sets; what is done is kept, the same command continues")
 	}
 	return cli.Input(err)
-}
-
-// modelFile is a model that meta-train wrote, for the methods that can use one.
-type modelFile struct {
-	model *predictor.Model
-	name  string // for details: the file's name and the head of its hash
-	path  string
-}
-
-// loadModel reads a model and checks that it fits the meta-dataset.
-func loadModel(path string, s *metadataset.Store) (*modelFile, error) {
-	m, err := predictor.Load(path)
-	if err != nil {
-		return nil, cli.Inputf("--model: %w", err)
-	}
-	if m.Info.Encoder == nil {
-		return nil, cli.Inputf("--model %s: the file does not say how configurations are encoded", path)
-	}
-	if hash := s.Space.Hash(); m.Info.SpaceHash != hash {
-		return nil, cli.Inputf("--model %s was trained on another search space (%.12s) than that of %s (%.12s)", path, m.Info.SpaceHash, s.Dir, hash)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, cli.Inputf("--model: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	return &modelFile{model: m, path: path, name: filepath.Base(path) + " " + hex.EncodeToString(sum[:6])}, nil
-}
-
-// mayBeTestedOn refuses data sets that the model was trained on. Where the file
-// does not tell what those were, it returns a warning for the report.
-func (f *modelFile) mayBeTestedOn(names []string) (warning, err error) {
-	t := f.model.Info.Training
-	if t == nil {
-		return fmt.Errorf("the model %s does not say what it was trained on: the data sets compared may be among that", f.path), nil
-	}
-	var seen []string
-	for _, name := range names {
-		if slices.Contains(t.Train, name) || slices.Contains(t.Validation, name) {
-			seen = append(seen, name)
-		}
-	}
-	if len(seen) > 0 {
-		return nil, cli.Inputf("--model %s was trained on %s; test it on other data sets (--datasets), or leave --model out for cross-validation", f.path, strings.Join(seen, ", "))
-	}
-	return nil, nil
 }

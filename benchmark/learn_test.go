@@ -11,6 +11,7 @@ import (
 
 	"quicktune/internal/cli"
 	"quicktune/predictor"
+	"quicktune/predictor/forecast"
 )
 
 // brief makes the published method fast enough for a test.
@@ -23,7 +24,11 @@ func args(words string, more ...string) []string { return append(strings.Fields(
 
 // learnt is what the tests read of what methods learnt.
 type learnt struct {
-	Methods  []struct{ Name, Details string } `json:"methods"`
+	Methods []struct {
+		Name, Details string
+		Regrets       map[string]float64 `json:"dataset_regret"`
+		Spent         struct{ Trials, Epochs float64 }
+	} `json:"methods"`
 	Learning []struct {
 		Method     string   `json:"method"`
 		Test       []string `json:"test"`
@@ -133,7 +138,7 @@ func TestModelFiles(t *testing.T) {
 	tmp := t.TempDir()
 	store, cache := smallStore(t, filepath.Join(tmp, "store")), filepath.Join(tmp, "cache")
 	file := filepath.Join(tmp, "models", "no-dog.safetensors")
-	train := "meta-train --data " + store + " --out " + file + " --cache " + cache
+	train := "meta-train --method quicktune-reference --data " + store + " --out " + file + " --cache " + cache
 	text := mustRun(t, args(train+" --hold-out DOG --iterations 100")...)
 	for _, want := range []string{"trained on 1 data set: FLW", "on BCT", "written to " + file} {
 		if !strings.Contains(text, want) {
@@ -184,6 +189,50 @@ func TestModelFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	refuses(t, args(use), "trained on another search space")
+}
+
+func TestForecastFiles(t *testing.T) {
+	tmp := t.TempDir()
+	store, cache := smallStore(t, filepath.Join(tmp, "store")), filepath.Join(tmp, "cache")
+	file := filepath.Join(tmp, "models", "no-dog.zip")
+	train := "meta-train --data " + store + " --out " + file + " --cache " + cache
+	if text := mustRun(t, args(train+" --hold-out DOG")...); !strings.Contains(text, "learnt from 2 data sets: BCT FLW\nwritten to "+file) {
+		t.Errorf("meta-train printed\n%s", text)
+	}
+	m, err := forecast.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Info.DataHash == "" || m.Info.Metric != "val_accuracy" || !slices.Equal(m.Info.Datasets, []string{"BCT", "FLW"}) {
+		t.Errorf("the head lacks something: %+v", m.Info)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, args(train+" --hold-out DOG")...)
+	after, err := os.ReadFile(file)
+	if err != nil || string(before) != string(after) {
+		t.Errorf("the same training gives another file (%v)", err)
+	}
+	refuses(t, args(train), "holds a model of other data or options; --replace")
+	refuses(t, args(train+" --method quicktune-reference --hold-out DOG --iterations 100"), "holds a model of other data or options; --replace")
+	refuses(t, args(train+" --iterations 100"), "--training and --iterations are settings of --method quicktune-reference")
+	refuses(t, args(train+" --method smac"), "--method smac: want quicktune or quicktune-reference")
+
+	// What was learnt beforehand acts as what is learnt in the comparison.
+	use := "--data " + store + " --methods quicktune --budget 1h --seeds 1 --json --cache " + cache
+	given := readLearnt(t, mustRun(t, args(use+" --datasets DOG --model "+file)...))
+	if len(given.Learning) != 0 || !strings.Contains(given.Methods[0].Details, "model=no-dog.zip ") {
+		t.Errorf("with --model: %+v", given)
+	}
+	learnt := readLearnt(t, mustRun(t, args(use+" --hold-out DOG")...))
+	a, b := given.Methods[0], learnt.Methods[0]
+	if len(learnt.Learning) != 1 || !(a.Spent.Epochs > 1) || a.Spent != b.Spent || a.Regrets["DOG"] != b.Regrets["DOG"] {
+		t.Errorf("with --model and with --hold-out: %+v and %+v", a, b)
+	}
+	refuses(t, args(use+" --model "+file), "was trained on BCT, FLW; test it on other data sets")
+	refuses(t, args("--data "+store+" --methods quicktune-reference --datasets DOG --model "+file), "none of --methods quicktune-reference uses such a file; quicktune does")
 }
 
 func TestAblation(t *testing.T) {

@@ -8,11 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"quicktune"
 	"quicktune/benchmark/crossval"
 	"quicktune/internal/cli"
 	"quicktune/metadataset"
@@ -24,6 +23,7 @@ import (
 type metaTrainFlags struct {
 	data     string
 	out      string
+	method   string
 	training trainingChoice
 	learn    learnFlags
 	replace  bool
@@ -33,22 +33,29 @@ func newMetaTrain(stdout, stderr io.Writer) *cobra.Command {
 	var f metaTrainFlags
 	c := &cobra.Command{
 		Use:   "meta-train --data DIR --out FILE",
-		Short: "train the published predictor on a meta-dataset, for use on new data sets",
-		Long: `Meta-train trains the predictor of quicktune-reference, a deep-kernel Gaussian
-process over partial learning curves and a network for costs, on all data sets of
-a meta-dataset but those of --hold-out. A fifth of them chooses the best weights.
+		Short: "learn from a meta-dataset what a search on new data sets needs",
+		Long: `Meta-train lets a method learn from all data sets of a meta-dataset but those of
+--hold-out, and writes what it learnt for use on new data sets:
 
-FILE is a safetensors file whose header says what the weights are for: the search
-space, the metric, the constants that inputs are standardised with, the data sets
-they were trained on. "benchmark --model FILE" uses it, and refuses to test it on
-a data set that it was trained on.
+  quicktune            forecasts of learning curves and costs, a zip archive of
+                       trees
+  quicktune-reference  the published predictor, a deep-kernel Gaussian process over
+                       partial learning curves and a network for costs, a
+                       safetensors file; a fifth of the data sets chooses the best
+                       weights
+
+The head of FILE says what it is for: the search space, the metric, the constants
+that inputs are standardised with, the data sets learnt from.
+"benchmark --model FILE" uses it, and refuses to test it on a data set that it
+learnt from.
 
 An interrupted training is continued by the same command. A FILE that this
 command did not make is never overwritten; a model of other data or options is
 replaced only with --replace.`,
-		Example: `  go run ./benchmark meta-train --data results/extended --training default --iterations 1000 --out results/runs/extended.safetensors
-  go run ./benchmark meta-train --data results/extended --hold-out DOG --iterations 1000 --out results/runs/no-dog.safetensors
-  go run ./benchmark --data results/extended --methods quicktune-reference --model results/runs/no-dog.safetensors --datasets DOG --budget 10m --seeds 1`,
+		Example: `  go run ./benchmark meta-train --data results/extended --out results/runs/extended.zip
+  go run ./benchmark meta-train --data results/extended --method quicktune-reference --training default --iterations 1000 --out results/runs/extended.safetensors
+  go run ./benchmark meta-train --data results/extended --hold-out DOG --out results/runs/no-dog.zip
+  go run ./benchmark --data results/extended --methods quicktune --model results/runs/no-dog.zip --datasets DOG --budget 10m --seeds 1`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.data == "" || f.out == "" {
@@ -58,10 +65,11 @@ replaced only with --replace.`,
 		},
 	}
 	p := c.Flags()
-	p.StringVar(&f.data, "data", "", "meta-dataset to train on")
-	p.StringVar(&f.out, "out", "", "file to write, such as model.safetensors")
-	p.StringVar(&f.training.training, "training", published, "published, or default for the settings of this project")
-	p.IntVar(&f.training.iterations, "iterations", 0, "iterations for each of the two networks (default: those of the training)")
+	p.StringVar(&f.data, "data", "", "meta-dataset to learn from")
+	p.StringVar(&f.out, "out", "", "file to write, such as model.zip")
+	p.StringVar(&f.method, "method", plannerName, "quicktune or quicktune-reference")
+	p.StringVar(&f.training.training, "training", published, "of quicktune-reference: published, or default for the settings of this project")
+	p.IntVar(&f.training.iterations, "iterations", 0, "of quicktune-reference, for each of the two networks (default: those of the training)")
 	p.StringVar(&f.learn.holdOut, "hold-out", "", "data sets to leave out, such as PNU,DOG")
 	p.Uint32Var(&f.learn.shuffle, "folds-seed", crossval.DefaultShuffle, "seed of the shuffle that chooses the data sets for validation")
 	p.StringVar(&f.learn.cache, "cache", "", "directory that keeps the states of trainings (default: quicktune/models in the user's cache)")
@@ -71,13 +79,9 @@ replaced only with --replace.`,
 
 func runMetaTrain(ctx context.Context, f metaTrainFlags, stdout, stderr io.Writer) error {
 	log := logger(stderr)
-	if err := oneOf(&f.training.training, f.training.training, published, ours); err != nil {
-		return cli.Inputf("--training %s: %w", f.training.training, err)
+	if err := f.check(); err != nil {
+		return err
 	}
-	if f.training.iterations < 0 {
-		return cli.Inputf("--iterations %d: want at least 1, or 0 for those of the training", f.training.iterations)
-	}
-	options, details := f.training.options()
 	s, err := metadataset.Open(f.data)
 	if err != nil {
 		return cli.Input(err)
@@ -85,16 +89,20 @@ func runMetaTrain(ctx context.Context, f metaTrainFlags, stdout, stderr io.Write
 	if info, err := os.Stat(filepath.Dir(f.out)); err == nil && !info.IsDir() {
 		return cli.Inputf("--out %s: %s is no directory", f.out, filepath.Dir(f.out))
 	}
-	before, err := predictor.Load(f.out)
+	before, err := readModel(f.out)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return cli.Inputf("--out %s is there and no model that this command made (%w); choose another file", f.out, err)
 	}
 
 	// The method hands out what it learnt, which is all that is wanted of it.
-	var model *predictor.Model
-	method := search.Method{Name: referenceName, Details: details, Learn: func(ctx context.Context, m search.MetaData) (search.Factory, error) {
-		var err error
-		model, err = predictor.Learn(ctx, m, options)
+	model := new(modelFile)
+	options, details := f.training.options()
+	method := search.Method{Name: f.method, Details: details, Learn: func(ctx context.Context, m search.MetaData) (_ search.Factory, err error) {
+		if f.method == plannerName {
+			model.forecasts, err = quicktune.LearnForecasts(ctx, m)
+		} else {
+			model.published, err = predictor.Learn(ctx, m, options)
+		}
 		return nil, err
 	}}
 	fmt.Fprintln(stdout, summary(s))
@@ -110,30 +118,33 @@ func runMetaTrain(ctx context.Context, f metaTrainFlags, stdout, stderr io.Write
 	if err != nil {
 		return view.explain(err)
 	}
-	model.Info.DataHash = s.Manifest.Hash
-	if before != nil && !f.replace && !sameTraining(before.Info, model.Info) {
+	model.setDataHash(s.Manifest.Hash)
+	if before != nil && !f.replace && !before.sameTraining(model) {
 		return cli.Inputf("--out %s holds a model of other data or options; --replace replaces it", f.out)
 	}
 	if err := os.MkdirAll(filepath.Dir(f.out), 0o777); err != nil {
 		return cli.Inputf("--out: %w", err)
 	}
-	if err := model.Save(f.out); err != nil {
+	if err := model.save(f.out); err != nil {
 		return err
 	}
-	t := model.Info.Training
-	fmt.Fprintf(stdout, "trained on %s: %s\n", count(len(t.Train), "data set"), strings.Join(t.Train, " "))
-	if t.Error != nil {
-		fmt.Fprintf(stdout, "weights of iteration %d of %d, mean squared error %.5f on %s\n", t.Best, t.Iterations, *t.Error, strings.Join(t.Validation, " "))
-	} else {
-		fmt.Fprintf(stdout, "weights of iteration %d of %d, without validation\n", t.Best, t.Iterations)
-	}
+	model.describe(stdout)
 	fmt.Fprintf(stdout, "written to %s\n", f.out)
 	return nil
 }
 
-// sameTraining says whether two models come from the same data and options.
-func sameTraining(a, b predictor.Info) bool {
-	x, y := a.Training, b.Training
-	return a.DataHash == b.DataHash && a.MetaScale == b.MetaScale && a.CostMetaScale == b.CostMetaScale && x != nil && y != nil &&
-		x.Seed == y.Seed && x.Iterations == y.Iterations && slices.Equal(x.Train, y.Train) && slices.Equal(x.Validation, y.Validation)
+func (f *metaTrainFlags) check() error {
+	if f.method != plannerName && f.method != referenceName {
+		return cli.Inputf("--method %s: want %s or %s", f.method, plannerName, referenceName)
+	}
+	if err := oneOf(&f.training.training, f.training.training, published, ours); err != nil {
+		return cli.Inputf("--training %s: %w", f.training.training, err)
+	}
+	if f.training.iterations < 0 {
+		return cli.Inputf("--iterations %d: want at least 1, or 0 for those of the training", f.training.iterations)
+	}
+	if f.method == plannerName && f.training != (trainingChoice{training: published}) {
+		return cli.Inputf("--training and --iterations are settings of --method %s", referenceName)
+	}
+	return nil
 }

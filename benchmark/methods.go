@@ -83,7 +83,7 @@ func methodNames() []string {
 }
 
 // newMethod builds a method with some settings changed. A model replaces what
-// the published method would learn; the oracle reads the tables.
+// its method would learn; the oracle reads the tables.
 func newMethod(name string, settings map[string]string, model *modelFile, tables []*replay.Table) (search.Method, error) {
 	switch name {
 	case plannerName, replay.OracleName:
@@ -93,7 +93,12 @@ func newMethod(name string, settings map[string]string, model *modelFile, tables
 		if name == replay.OracleName {
 			return replay.Oracle(tables), nil
 		}
-		return quicktune.PlannerMethod(), nil
+		if model == nil || model.forecasts == nil {
+			return quicktune.PlannerMethod(nil), nil
+		}
+		m := quicktune.PlannerMethod(model.forecasts)
+		m.Details += ", model=" + model.name
+		return m, nil
 	case referenceName:
 		return newReference(settings, model)
 	}
@@ -204,14 +209,14 @@ func newReference(settings map[string]string, model *modelFile) (search.Method, 
 		}
 	}
 	if model != nil {
-		r.Model = model.model
+		r.Model = model.published
 	}
 	learning, details := r.trainingChoice.options()
 	m := quicktune.ReferenceMethod(r.Options, learning)
 	switch {
 	case m.Learn != nil:
 		m.Details += details
-	case model != nil:
+	case r.Model != nil:
 		m.Details += ", model=" + model.name
 	}
 	return m, nil
@@ -315,8 +320,8 @@ func (f methodFlags) choose(model *modelFile, tables []*replay.Table) ([]search.
 		}
 		methods = append(methods, m)
 	}
-	if model != nil && !slices.Contains(names, referenceName) {
-		return nil, cli.Inputf("--model: none of --methods %s uses such a file; %s does", f.list, referenceName)
+	if model != nil && !slices.Contains(names, model.method()) {
+		return nil, cli.Inputf("--model: none of --methods %s uses such a file; %s does", f.list, model.method())
 	}
 	return methods, nil
 }

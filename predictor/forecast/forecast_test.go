@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -295,7 +296,7 @@ func TestADamagedModelIsRefusedInOneLine(t *testing.T) {
 	}{
 		"empty":             {nil, "no stored forecasts"},
 		"cut":               {whole[:len(whole)/2], "no stored forecasts"},
-		"other version":     {edit(headerName, replace(`"version": 1`, `"version": 2`)), "version 2"},
+		"other version":     {edit(headerName, replace(fmt.Sprintf("\"version\": %d", Version), `"version": 9`)), "version 9"},
 		"no header":         {edit(headerName, func([]byte) []byte { return nil }), "model.json is missing"},
 		"broken header":     {edit(headerName, func(b []byte) []byte { return b[:len(b)/2] }), "model.json"},
 		"missing ensemble":  {edit("gain-1", func([]byte) []byte { return nil }), "gain-1 is missing"},

@@ -19,7 +19,7 @@ import (
 
 // Version is the version of stored models that this package writes, and the only
 // one that it reads.
-const Version = 1
+const Version = 2
 
 // The most that a stored model may hold, so that a damaged or hostile file
 // cannot exhaust the memory.
@@ -29,9 +29,20 @@ const (
 	headerName  = "model.json"
 )
 
+// Info tells where a model comes from. It changes no forecast.
+type Info struct {
+	Metric string `json:"metric,omitempty"` // name of the scores
+	// Datasets lists what the model was learnt from, sorted by name; nil if
+	// nobody said so. It must not be tested on any of them.
+	Datasets []string `json:"data_sets,omitempty"`
+	// DataHash is the SHA-256 of the meta-dataset, in hexadecimal.
+	DataHash string `json:"data_hash,omitempty"`
+}
+
 // header is model.json, all of a model but its trees.
 type header struct {
-	Version     int             `json:"version"`
+	Version int `json:"version"`
+	Info
 	Space       json.RawMessage `json:"space"`
 	ModelParam  string          `json:"model_param"`
 	Hub         map[string]fact `json:"hub"`
@@ -104,7 +115,7 @@ func (m *Model) Save(path string) error {
 		return err
 	}
 	h := header{
-		Version: Version, Space: spaceJSON, ModelParam: m.f.modelParam, Hub: make(map[string]fact),
+		Version: Version, Info: m.Info, Space: spaceJSON, ModelParam: m.f.modelParam, Hub: make(map[string]fact),
 		MaxEpochs: m.maxEpochs, Epochs: m.epochs, Targets: m.centre[:], Calibration: m.calibration,
 		Centre: m.offset, NoTraining: m.noTraining, Prior: len(m.prior[0]), Gain: len(m.gain), Cost: len(m.cost),
 	}
@@ -217,7 +228,7 @@ func decode(data []byte) (*Model, error) {
 		hub[name] = f.facts()
 	}
 	m := &Model{
-		f: NewFeatures(s, h.ModelParam, hub), maxEpochs: h.MaxEpochs, epochs: h.Epochs,
+		Info: h.Info, f: NewFeatures(s, h.ModelParam, hub), maxEpochs: h.MaxEpochs, epochs: h.Epochs,
 		centre: [targets]moments(h.Targets), calibration: h.Calibration, offset: h.Centre, noTraining: h.NoTraining,
 	}
 	for _, k := range m.noTraining {

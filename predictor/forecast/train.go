@@ -55,6 +55,7 @@ func costTrees(seed uint64) trees.Boosting {
 // Model forecasts curves of any data set with the same search space. It is
 // read-only and may be shared by goroutines.
 type Model struct {
+	Info      Info
 	f         *Features
 	maxEpochs int
 	epochs    []int // that the prior is predicted at
