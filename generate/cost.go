@@ -1,39 +1,11 @@
 package main
 
 import (
+	"quicktune/generate/cost"
 	"quicktune/generate/plan"
-	"quicktune/space"
 )
 
-// forwardMicroseconds is what one image takes forward through a network of the
-// embedded hub, on one core of the reference machine: an AMD EPYC with AVX-512,
-// measured in CPU time in November 2026. The counted clock is made of these
-// numbers, so changing one changes every meta-dataset that is made from then on.
-var forwardMicroseconds = map[string]float64{
-	"plain_xs": 95, "plain_s": 132, "plain_m": 230, "plain_l": 450,
-	"residual_xs": 71, "residual_s": 104, "residual_m": 198, "residual_l": 312,
-	"separable_xs": 26, "separable_s": 60, "separable_m": 232, "separable_l": 515,
-	"mixer_xs": 22, "mixer_s": 64, "mixer_m": 225, "mixer_l": 540,
-	"convmixer_xs": 25, "convmixer_s": 70, "convmixer_m": 237, "convmixer_l": 608,
-	"vit_xs": 37, "vit_s": 125, "vit_m": 360, "vit_l": 630,
-}
-
-const (
-	// backward is what the way back costs, in ways forward, through layers that
-	// are trained.
-	backward = 1.6
-	// otherMicroseconds is for a network that is not in the table, for a million
-	// multiply-adds.
-	otherMicroseconds = 50
-	// epochSeconds is what an epoch takes beside its images.
-	epochSeconds = 1e-4
-)
-
-const countedNote = "Seconds were counted, not measured: what an epoch's images take on one core of a reference machine, forward and through the layers that are trained."
-
-// embeddedSeconds counts the seconds of an epoch: forward for every image,
-// backward through the share of the network that is not frozen, and forward
-// again through the pretrained network where DELTA compares with it.
+// embeddedSeconds counts the seconds of an epoch of each trial of a plan.
 func embeddedSeconds(p *plan.Plan) func(plan.Trial) (train, eval float64) {
 	sets := make(map[string]plan.Dataset)
 	for _, d := range p.Datasets {
@@ -41,29 +13,10 @@ func embeddedSeconds(p *plan.Plan) func(plan.Trial) (train, eval float64) {
 	}
 	forward := make(map[string]float64)
 	for _, m := range p.Hub() {
-		us, ok := forwardMicroseconds[m.Name]
-		if !ok {
-			us = m.GMACs * 1e3 * otherMicroseconds
-		}
-		forward[m.Name] = us / 1e6
+		forward[m.Name] = cost.Forward(m)
 	}
 	return func(t plan.Trial) (train, eval float64) {
-		d, each := sets[t.Dataset], forward[t.Model]
-		passes := 1 + backward*(1-frozen(t.Config))
-		if t.Config["delta_reg"].Num() > 0 {
-			passes++
-		}
-		return float64(d.Train)*each*passes + epochSeconds, float64(d.Validation+d.Test) * each
+		d := sets[t.Dataset]
+		return cost.Epoch(t.Config, forward[t.Model], d.Train, d.Validation+d.Test)
 	}
-}
-
-// frozen is the share of a network that a configuration does not train.
-func frozen(config map[string]space.Value) float64 {
-	if config["linear_probing"] == space.Bool(true) {
-		return 1
-	}
-	if f := config["pct_to_freeze"].Num(); f > 0 {
-		return min(1, f)
-	}
-	return 0
 }

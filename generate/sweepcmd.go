@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quicktune/generate/cost"
 	"quicktune/generate/dispatch"
 	"quicktune/generate/images"
 	"quicktune/generate/journal"
@@ -252,7 +253,7 @@ func work(ctx context.Context, dir string, p *plan.Plan, b *backend, workers int
 	estimate := perEpoch(p, b)
 	if p.Clock == plan.Counted {
 		o.Seconds = b.seconds(p)
-		o.Notes = append(o.Notes, countedNote)
+		o.Notes = append(o.Notes, cost.Note)
 	} else {
 		o.Notes = append(o.Notes, fmt.Sprintf("Seconds were measured on %d cores (%s/%s, %s) with %d trials at a time.", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), n))
 	}

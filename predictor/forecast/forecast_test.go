@@ -223,7 +223,7 @@ func TestAStoredModelForecastsTheSame(t *testing.T) {
 	tasks := testTasks(t, f)[:3]
 	m := train(t, f, tasks, Options{Parallel: 2})
 	data := stored(t, m)
-	again, err := decode(data)
+	again, err := Decode(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +308,7 @@ func TestADamagedModelIsRefusedInOneLine(t *testing.T) {
 		"column of a mark":  {edit(headerName, replace(`"Column": `, `"Column": 9`)), "mark in column"},
 		"exchanged columns": {edit("cost-0", func([]byte) []byte { return cutFile(t, whole, "gain-0") }), "columns"},
 	} {
-		_, err := decode(c.data)
+		_, err := Decode(c.data)
 		if name == "another space" {
 			if err != nil {
 				t.Errorf("%s: %v; the caller compares spaces", name, err)
@@ -463,7 +463,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte("PK"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := decode(data)
+		m, err := Decode(data)
 		if err != nil {
 			return
 		}

@@ -170,14 +170,15 @@ func Load(path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := decode(data)
+	m, err := Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
 }
 
-func decode(data []byte) (*Model, error) {
+// Decode reads a model from the bytes of its file.
+func Decode(data []byte) (*Model, error) {
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return nil, fmt.Errorf("no stored forecasts: %w", err)
