@@ -57,14 +57,14 @@ type Recipe struct {
 
 // Recipes lists those of all networks, in the order of [vision.Specs].
 var Recipes = []Recipe{
-	{"plain_xs", "source-letters", 120_000, 3e-3},
-	{"plain_s", "source-shapes", 80_000, 3e-3},
-	{"plain_m", "source-mixed", 40_000, 2e-3},
+	{"plain_xs", "source-letters", 600_000, 3e-3},
+	{"plain_s", "source-shapes", 240_000, 3e-3},
+	{"plain_m", "source-mixed", 160_000, 2e-3},
 	{"plain_l", "source-textures", 24_000, 2e-3},
 	{"residual_xs", "source-textures", 120_000, 3e-3},
 	{"residual_s", "source-mixed", 80_000, 2e-3},
-	{"residual_m", "source-letters", 24_000, 2e-3},
-	{"residual_l", "source-mixed", 16_000, 2e-3},
+	{"residual_m", "source-letters", 200_000, 2e-3},
+	{"residual_l", "source-mixed", 120_000, 2e-3},
 	{"separable_xs", "source-signs", 60_000, 4e-3},
 	{"separable_s", "source-fractals", 40_000, 3e-3},
 	{"separable_m", "source-mixed", 120_000, 2e-3},
@@ -77,9 +77,9 @@ var Recipes = []Recipe{
 	{"convmixer_s", "source-mixed", 200_000, 3e-3},
 	{"convmixer_m", "source-signs", 120_000, 3e-3},
 	{"convmixer_l", "source-fractals", 100_000, 2e-3},
-	{"vit_xs", "source-fractals", 240_000, 3e-3},
+	{"vit_xs", "source-fractals", 960_000, 3e-3},
 	{"vit_s", "source-textures", 40_000, 2e-3},
-	{"vit_m", "source-mixed", 24_000, 1e-3},
+	{"vit_m", "source-mixed", 200_000, 1e-3},
 	{"vit_l", "source-signs", 100_000, 1e-3},
 }
 
