@@ -35,6 +35,7 @@ import (
 
 	"quicktune/generate/trainer"
 	"quicktune/internal/atomicfile"
+	"quicktune/internal/filelock"
 	"quicktune/metadataset"
 )
 
@@ -149,7 +150,11 @@ func open(path, plan string) (_ *Journal, err error) {
 			f.Close()
 		}
 	}()
-	if err := lock(f); err != nil {
+	err = filelock.Lock(f)
+	if errors.Is(err, filelock.ErrLocked) {
+		return nil, fmt.Errorf("%s: another process works on this sweep: wait until it is done, or stop it", path)
+	}
+	if err != nil {
 		return nil, err
 	}
 	data, err := io.ReadAll(f)
