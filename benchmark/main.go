@@ -23,6 +23,7 @@ import (
 	"log/slog"
 
 	"quicktune/benchmark/selection"
+	"quicktune/benchmark/traintime"
 	"quicktune/internal/cli"
 )
 
@@ -39,6 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newMetaTrain(stdout, stderr),
 		newAblation(stdout, stderr),
 		selection.New(stdout),
+		traintime.New(stdout, stderr),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)
 }

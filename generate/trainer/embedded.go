@@ -48,6 +48,14 @@ var normalized = func() (t [256]float32) {
 	return t
 }()
 
+// Normalize writes the values that networks are given for pixels to as many
+// elements of to.
+func Normalize(to []float32, pixels []uint8) {
+	for i, v := range pixels {
+		to[i] = normalized[v]
+	}
+}
+
 // checkpointEvery is how long training goes on before the next checkpoint.
 const checkpointEvery = 2 * time.Second
 
@@ -351,9 +359,7 @@ func extend(s *[]float32, n int) []float32 {
 // plain returns images i to i+n of a split, normalised.
 func (t *trial) plain(d Split, i, n int) layers.Batch[float32] {
 	x := extend(&t.input, n*Pixels)
-	for j, v := range d.Pixels[i*Pixels : (i+n)*Pixels] {
-		x[j] = normalized[v]
-	}
+	Normalize(x, d.Pixels[i*Pixels:(i+n)*Pixels])
 	return batch(x, n)
 }
 
@@ -372,10 +378,7 @@ func (t *trial) augmented(which []int) layers.Batch[float32] {
 		case "auto_augment":
 			t.augment.auto(t.policy)
 		}
-		to := x[k*Pixels : (k+1)*Pixels]
-		for j, v := range t.pixels {
-			to[j] = normalized[v]
-		}
+		Normalize(x[k*Pixels:], t.pixels[:])
 	}
 	return batch(x, len(which))
 }
