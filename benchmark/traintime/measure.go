@@ -32,9 +32,9 @@ var (
 const (
 	samples   = 96  // training images
 	miniBatch = 24  // besides all of them
-	horizon   = 160 // steps
+	horizon   = 240 // steps
 	every     = 2   // steps between records
-	prefix    = 16  // real steps that are extrapolated
+	prefix    = 24  // real steps that are extrapolated
 	draws     = 3
 	// directions is the number of random projections.
 	directions = 1000
@@ -218,10 +218,12 @@ func measurePair(ctx context.Context, model, dataset string) ([]Row, error) {
 					Network: model, Dataset: dataset, Loss: loss.String(), Criterion: c.name,
 					Relative: relative[i], Rate: setting.LearningRate, Momentum: setting.Momentum, Batch: int32(setting.Batch),
 					Samples: samples, Classes: int32(s.classes), Weights: int32(net.Size()), Hash: weights,
-					Unstable:     setting.EffectiveRate()*curvature > 2,
-					Measured:     first(c.Criterion, run.losses),
-					Prefix:       first(c.Criterion, extrapolated),
-					TrainSeconds: run.seconds, KernelSeconds: k.fullSeconds, ProjectSeconds: k.projectSeconds, LayerSeconds: k.layerSeconds,
+					FirstLoss: run.losses[0], LastLoss: run.losses[len(run.losses)-1],
+					PredictedLast: predicted[full][i].Loss[horizon/every],
+					Unstable:      setting.EffectiveRate()*curvature > 2,
+					Measured:      first(c.Criterion, run.losses),
+					Prefix:        first(c.Criterion, extrapolated),
+					TrainSeconds:  run.seconds, KernelSeconds: k.fullSeconds, ProjectSeconds: k.projectSeconds, LayerSeconds: k.layerSeconds,
 					SimulateSeconds: seconds[full], SimulateLayerSeconds: seconds[lastLayer],
 				}
 				for m, to := range row.predictions() {

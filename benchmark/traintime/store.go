@@ -42,6 +42,10 @@ type Row struct {
 	Prefix    *float64 `parquet:"prefix,optional,zstd"` // extrapolated from the first real steps
 	Depth     float64  `parquet:"depth,split,zstd"`     // of the full network's prediction
 
+	FirstLoss     float64 `parquet:"first_loss,split,zstd"`
+	LastLoss      float64 `parquet:"last_loss,split,zstd"`           // at the horizon; not finite if the run diverged
+	PredictedLast float64 `parquet:"predicted_last_loss,split,zstd"` // by the full network
+
 	TrainSeconds         float64 `parquet:"train_seconds,split,zstd"`          // to the horizon
 	KernelSeconds        float64 `parquet:"kernel_seconds,split,zstd"`         // of the full network, once a pair
 	ProjectSeconds       float64 `parquet:"project_seconds,split,zstd"`        // projected, once a pair
