@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,7 @@ import (
 type pretend struct {
 	t       testing.TB
 	each    time.Duration
+	mu      sync.Mutex
 	trained map[string]int // times that an epoch of a trial was trained
 	fails   func(r trainer.Request) (trainer.End, error)
 }
@@ -53,7 +55,9 @@ func (p *pretend) Train(ctx context.Context, r trainer.Request, emit func(traine
 			case <-ctx.Done():
 				return trainer.End{}, ctx.Err()
 			}
+			p.mu.Lock()
 			p.trained[fmt.Sprint(r.Trial, " ", epoch)]++
+			p.mu.Unlock()
 			if err := os.WriteFile(file, []byte(strconv.Itoa(epoch)), 0o666); err != nil {
 				return trainer.End{}, err
 			}
