@@ -29,7 +29,7 @@ import (
 
 // The networks, one an architecture, and the data sets measured by default.
 const (
-	defaultNetworks = "plain_xs,residual_xs,separable_xs,mixer_xs,convmixer_xs,vit_s"
+	defaultNetworks = "plain_xs,residual_xs,separable_xs,mixer_xs,convmixer_xs,vit_xs"
 	defaultDatasets = "digits,fashion,cells,counting,loops,numerals,relations,solids"
 )
 

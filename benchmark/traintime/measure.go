@@ -30,11 +30,11 @@ var (
 )
 
 const (
-	samples   = 96  // training images
-	miniBatch = 24  // besides all of them
-	horizon   = 240 // steps
+	samples   = 64  // training images
+	miniBatch = 16  // besides all of them
+	horizon   = 200 // steps
 	every     = 2   // steps between records
-	prefix    = 24  // real steps that are extrapolated
+	prefix    = 20  // real steps that are extrapolated
 	draws     = 3
 	// directions is the number of random projections.
 	directions = 1000
@@ -313,7 +313,8 @@ func train(ctx context.Context, net *vision.Network[float32], s *sample, loss tr
 	passes := layers.Context[float32]{}
 	pixels, labels := make([]float32, size*tangent.Pixels), make([]int, size)
 	for step := 0; ; step++ {
-		if step%every == 0 {
+		// A step on all samples tells their loss by itself.
+		if step%every == 0 && (setting.Batch > 0 || step == horizon) {
 			if err := model.Outputs(outputs); err != nil {
 				return nil, err
 			}
@@ -335,6 +336,12 @@ func train(ctx context.Context, net *vision.Network[float32], s *sample, loss tr
 		dy := y
 		dy.Data = passes.Get(y.Len())
 		derivative(loss, dy.Data, y.Data, labels, c)
+		if step%every == 0 && setting.Batch == 0 {
+			for i, v := range y.Data {
+				outputs[i] = float64(v)
+			}
+			run.losses = append(run.losses, lossOf(loss, outputs, labels, c))
+		}
 		net.BodyBack(&passes, net.ClassifyBack(&passes, dy, true), 0)
 		for j, p := range params {
 			v := velocity[j]
