@@ -18,7 +18,7 @@ import (
 var rawModel = sync.OnceValues(func() (*predictor.Model, error) {
 	rng := stream.New("test/quicktune/model", 1)
 	configs := pool(50)
-	encoder, err := predictor.NewEncoder(configs)
+	encoder, err := predictor.NewEncoder(space.QuickTune(), "model", configs)
 	if err != nil {
 		return nil, err
 	}
@@ -51,13 +51,15 @@ func quick(o Options) Options {
 	return o
 }
 
+var accuracy = search.Metric{Name: "val_accuracy", Bounded: true}
+
 // drive searches until Done or some number of epochs, with one worker, and
 // checks after every decision that nothing in it is NaN or infinite. A curve
 // that is nil fails at once.
 func drive(t *testing.T, o Options, candidates []space.Config, maxEpochs, epochs int, curve func(c int) []float64) (trained int) {
 	t.Helper()
 	q, err := New(search.Problem{
-		Space: space.QuickTune(), Candidates: candidates, MaxEpochs: maxEpochs, Workers: 1, Seed: 1,
+		Space: space.QuickTune(), Metric: accuracy, Candidates: candidates, MaxEpochs: maxEpochs, Workers: 1, Seed: 1,
 		Task: search.Task{Name: "edge", TrainSamples: 1000, Classes: 10, Pixels: 128, Channels: 3},
 	}, o)
 	if err != nil {
@@ -161,7 +163,7 @@ func TestEdges(t *testing.T) {
 // the first fit, which sees all of it.
 func TestThousandIdenticalRows(t *testing.T) {
 	o := quick(Options{MaxRows: math.MaxInt})
-	q, err := New(search.Problem{Candidates: slices.Repeat(pool(1), 1001), MaxEpochs: 2, Workers: 1000, Seed: 1}, o)
+	q, err := New(search.Problem{Space: space.QuickTune(), Metric: accuracy, Candidates: slices.Repeat(pool(1), 1001), MaxEpochs: 2, Workers: 1000, Seed: 1}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,13 +198,13 @@ func TestEmptyMetaTrainingSet(t *testing.T) {
 	for _, train := range [][]search.Curves{
 		nil, {{Task: task}}, {{Task: task, Configs: pool(1), Scores: [][]float32{nil}, Seconds: [][]float32{nil}}},
 	} {
-		data := search.MetaData{Space: space.QuickTune(), MaxEpochs: 5, Train: train, Parallel: 1}
+		data := search.MetaData{Space: space.QuickTune(), Metric: accuracy, MaxEpochs: 5, Train: train, Parallel: 1}
 		_, err := ReferenceMethod(Options{}, predictor.LearnOptions{}).Learn(context.Background(), data)
 		if err == nil || !strings.Contains(err.Error(), "nothing to meta-train on") {
 			t.Errorf("learning from nothing: %v", err)
 		}
 	}
-	p := search.Problem{Candidates: pool(3), MaxEpochs: 5, Workers: 1}
+	p := search.Problem{Space: space.QuickTune(), Metric: accuracy, Candidates: pool(3), MaxEpochs: 5, Workers: 1}
 	if _, err := ReferenceMethod(Options{Scratch: true, IgnoreCost: true}, predictor.LearnOptions{}).New(p); err != nil {
 		t.Error(err)
 	}
@@ -220,7 +222,7 @@ func TestCurvesOfOneEpochAreLearntFrom(t *testing.T) {
 		set.Seconds = append(set.Seconds, []float32{3})
 	}
 	for _, maxEpochs := range []int{1, 2, 50} {
-		data := search.MetaData{Space: space.QuickTune(), MaxEpochs: maxEpochs, Train: []search.Curves{set}, Validation: []search.Curves{set}, Parallel: 1}
+		data := search.MetaData{Space: space.QuickTune(), Metric: accuracy, MaxEpochs: maxEpochs, Train: []search.Curves{set}, Validation: []search.Curves{set}, Parallel: 1}
 		m, err := predictor.Learn(context.Background(), data, predictor.LearnOptions{Training: &o})
 		if err != nil {
 			t.Fatal(err)
@@ -237,7 +239,7 @@ func TestCurvesOfOneEpochAreLearntFrom(t *testing.T) {
 // search, and its fits become rare.
 func TestLongSearchesAreBounded(t *testing.T) {
 	o := quick(Options{ExactRows: 20, MaxRows: 40, RefitGrowth: 0.25})
-	q, err := New(search.Problem{Candidates: pool(30), MaxEpochs: 50, Workers: 1, Seed: 2}, o)
+	q, err := New(search.Problem{Space: space.QuickTune(), Metric: accuracy, Candidates: pool(30), MaxEpochs: 50, Workers: 1, Seed: 2}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +269,7 @@ func TestLongSearchesAreBounded(t *testing.T) {
 // from the first weights, once until there is a better score.
 func TestStagnationRestartsOnce(t *testing.T) {
 	o := Options{InitialFits: 1, RestartSteps: 3, RefineSteps: 1}
-	q, err := New(search.Problem{Candidates: pool(30), MaxEpochs: 5, Workers: 1, Seed: 2}, o)
+	q, err := New(search.Problem{Space: space.QuickTune(), Metric: accuracy, Candidates: pool(30), MaxEpochs: 5, Workers: 1, Seed: 2}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

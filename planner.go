@@ -43,9 +43,6 @@ func PlannerMethod(m *forecast.Model) search.Method {
 // validation data sets alike, since nothing is chosen on the latter. It keeps
 // the model in the cache.
 func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model, error) {
-	if !meta.Metric.Bounded {
-		return nil, fmt.Errorf("quicktune: the forecasts are of accuracies in [0, 1]; the metric %q has no bounds", meta.Metric.Name)
-	}
 	path := ""
 	if meta.Cache != "" {
 		path = filepath.Join(meta.Cache, fmt.Sprintf("forecasts-%d.zip", forecast.Version))
@@ -65,12 +62,13 @@ func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model,
 		hub[m.Name] = forecast.ModelFacts{Params: m.Params, SourceAccuracy: m.SourceAccuracy, Pixels: m.Pixels, GMACs: m.GMACs}
 	}
 	f := forecast.NewFeatures(meta.Space, meta.ModelParam, hub)
+	unit := meta.UnitScale()
 	var tasks []forecast.Task
 	for _, part := range [][]search.Curves{meta.Train, meta.Validation} {
 		for _, c := range part {
 			t := forecast.Task{
 				Name: c.Task.Name, Descriptors: forecast.Descriptors{Samples: c.Task.TrainSamples, Classes: c.Task.Classes},
-				Scores: c.Scores, Seconds: c.Seconds, Skip: c.Untrained,
+				Scores: unitScores(unit, c.Scores), Seconds: c.Seconds, Skip: c.Untrained,
 			}
 			for i, config := range c.Configs {
 				row, err := f.Row(config, t.Descriptors)
@@ -86,6 +84,7 @@ func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model,
 	if err != nil {
 		return nil, err
 	}
+	m.Unit = unit
 	m.Info.Metric = meta.Metric.Name
 	for _, t := range tasks {
 		m.Info.Datasets = append(m.Info.Datasets, t.Name)
@@ -95,6 +94,21 @@ func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model,
 		return m, nil
 	}
 	return m, m.Save(path)
+}
+
+// unitScores maps curves to [0, 1].
+func unitScores(unit search.UnitScale, curves [][]float32) [][]float32 {
+	if unit == (search.UnitScale{}) {
+		return curves
+	}
+	out := make([][]float32, len(curves))
+	for i, scores := range curves {
+		out[i] = make([]float32, len(scores))
+		for e, s := range scores {
+			out[i][e] = float32(unit.Apply(float64(s)))
+		}
+	}
+	return out
 }
 
 // Planner is Quick-Tune with forecasts in place of the deep kernel and a plan to
@@ -110,6 +124,7 @@ func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model,
 //
 //	max over h of  E[max(accuracy after h epochs - incumbent, 0)] x P(h epochs fit)
 //
+// A loss counts as the accuracy that search.UnitScale makes of it.
 // and goes on with the candidate that could reach most. Epochs are not free,
 // but a budget that is not spent is worth nothing.
 //
@@ -171,12 +186,12 @@ const (
 	overrun = 2
 )
 
-// NewPlanner returns the planner for p. Scores must be accuracies and the
-// configurations those of the space that the model was trained on.
+// NewPlanner returns the planner for p. Scores must be accuracies or losses, and
+// configurations of the space, as the model was trained on.
 func NewPlanner(p search.Problem, m *forecast.Model) (*Planner, error) {
 	switch {
-	case !p.Metric.Bounded:
-		return nil, errors.New("quicktune: the forecasts are of accuracies in [0, 1]; this metric has no bounds")
+	case p.Metric.Bounded != (m.Unit == search.UnitScale{}):
+		return nil, fmt.Errorf("quicktune: the forecasts are of %s; the metric %q is another kind", kindOf(m.Unit), p.Metric.Name)
 	case p.MaxEpochs > m.MaxEpochs():
 		return nil, fmt.Errorf("quicktune: curves of up to %d epochs, but the forecasts end at %d", p.MaxEpochs, m.MaxEpochs())
 	case len(forecast.Horizons) > maxHorizons:
@@ -205,6 +220,13 @@ func NewPlanner(p search.Problem, m *forecast.Model) (*Planner, error) {
 	q.precision = 1 / (std * std)
 	q.weighted = mean * q.precision
 	return q, nil
+}
+
+func kindOf(unit search.UnitScale) string {
+	if unit.Loss > 0 {
+		return "losses"
+	}
+	return "accuracies in [0, 1]"
 }
 
 // Ask proposes one more epoch of the candidate that could reach most.
@@ -314,14 +336,14 @@ func (q *Planner) Tell(r search.Report) {
 }
 
 func (q *Planner) observe(c int, r search.Report) {
-	k := &q.plans[c]
-	k.scores = append(k.scores, r.Score)
+	k, score := &q.plans[c], q.model.Unit.Apply(r.Score)
+	k.scores = append(k.scores, score)
 	k.paid += r.Seconds
 	if k.paid > 0 {
 		k.seconds = k.paid / float64(len(k.scores))
 	}
-	if !math.IsNaN(r.Score) {
-		q.incumbent = max(q.incumbent, r.Score)
+	if !math.IsNaN(score) {
+		q.incumbent = max(q.incumbent, score)
 	}
 	if k.never {
 		return

@@ -2,8 +2,11 @@ package quicktune_test
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +39,33 @@ func suiteMetaData() search.MetaData {
 	return meta
 }
 
+// lossMetaData is the suite's table of losses.
+func lossMetaData() search.MetaData {
+	meta := suiteMetaData()
+	meta.Metric, meta.Train = search.Metric{Name: "val_loss"}, nil
+	for _, table := range searchtest.Tables() {
+		if table.Name != "loss" {
+			continue
+		}
+		for part := range 2 { // two data sets, half of the curves each
+			c := search.Curves{Task: table.Task}
+			c.Task.Name = fmt.Sprint("loss ", part)
+			for i, curve := range table.Curves {
+				if i%2 != part {
+					continue
+				}
+				var scores, seconds []float32
+				for e := range curve.Scores {
+					scores, seconds = append(scores, float32(curve.Scores[e])), append(seconds, float32(curve.Seconds[e]))
+				}
+				c.Configs, c.Scores, c.Seconds = append(c.Configs, table.Candidates[i]), append(c.Scores, scores), append(c.Seconds, seconds)
+			}
+			meta.Train = append(meta.Train, c)
+		}
+	}
+	return meta
+}
+
 func learnPlanner(t testing.TB, meta search.MetaData) search.Factory {
 	t.Helper()
 	factory, err := quicktune.PlannerMethod(nil).Learn(context.Background(), meta)
@@ -46,15 +76,15 @@ func learnPlanner(t testing.TB, meta search.MetaData) search.Factory {
 }
 
 func TestPlannerKeepsTheContract(t *testing.T) {
+	accuracies, losses := suiteFactory(), learnPlanner(t, lossMetaData())
 	method := quicktune.PlannerMethod(nil)
-	method.New = suiteFactory()
-	var tables []searchtest.Table
-	for _, table := range searchtest.Tables() {
-		if table.Metric.Bounded {
-			tables = append(tables, table)
+	method.New = func(p search.Problem) (search.Optimizer, error) {
+		if p.Metric.Bounded {
+			return accuracies(p)
 		}
+		return losses(p)
 	}
-	searchtest.Run(t, method, searchtest.Options{Tables: tables, Seeds: []uint64{1}, Seedless: true})
+	searchtest.Run(t, method, searchtest.Options{Seeds: []uint64{1}, Seedless: true})
 }
 
 func TestPlannerRefusesWhatItCannotForecast(t *testing.T) {
@@ -70,7 +100,7 @@ func TestPlannerRefusesWhatItCannotForecast(t *testing.T) {
 		change func(*search.Problem)
 		want   string
 	}{
-		"loss":          {func(p *search.Problem) { p.Metric.Bounded = false }, "no bounds"},
+		"loss":          {func(p *search.Problem) { p.Metric = search.Metric{Name: "val_loss"} }, `the forecasts are of accuracies in [0, 1]; the metric "val_loss" is another kind`},
 		"longer curves": {func(p *search.Problem) { p.MaxEpochs = 51 }, "up to 51 epochs"},
 		"no space":      {func(p *search.Problem) { p.Space = nil }, "another search space"},
 		"another space": {func(p *search.Problem) { p.Space = space.QuickTune() }, "another search space"},
@@ -84,13 +114,84 @@ func TestPlannerRefusesWhatItCannotForecast(t *testing.T) {
 			t.Errorf("%s: error %v, want one line with %q", name, err, c.want)
 		}
 	}
-	loss, none := meta, meta
-	loss.Metric.Bounded = false
-	none.Train = nil
-	for want, meta := range map[string]search.MetaData{"no bounds": loss, "0 data sets": none} {
-		if _, err := quicktune.PlannerMethod(nil).Learn(context.Background(), meta); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("learning: error %v, want one with %q", err, want)
+	if _, err := learnPlanner(t, lossMetaData())(good); err == nil || !strings.Contains(err.Error(), "the forecasts are of losses") {
+		t.Errorf("forecasts of losses for accuracies: error %v", err)
+	}
+	meta.Train = nil
+	if _, err := quicktune.PlannerMethod(nil).Learn(context.Background(), meta); err == nil || !strings.Contains(err.Error(), "0 data sets") {
+		t.Errorf("learning: error %v, want one with %q", err, "0 data sets")
+	}
+}
+
+// Losses are accuracies in disguise: where a loss is made from each accuracy such
+// that the scale gives the accuracy back, the search is the same.
+func TestPlannerTreatsLossesAsItTreatsAccuracies(t *testing.T) {
+	const loss = 4.0
+	disguise := func(accuracy float64) float64 { return -loss * (1/accuracy - 1) }
+	meta := suiteMetaData()
+	for i := range meta.Train {
+		for _, scores := range meta.Train[i].Scores {
+			for e := range scores {
+				scores[e] = float32(max(float64(scores[e]), 0.02))
+			}
 		}
+	}
+	disguised := meta
+	disguised.Metric = search.Metric{Name: "val_loss"}
+	disguised.Train = slices.Clone(meta.Train)
+	for i := range disguised.Train {
+		c := &disguised.Train[i]
+		c.Scores = slices.Clone(c.Scores)
+		for j, scores := range c.Scores {
+			c.Scores[j] = nil
+			for _, s := range scores {
+				c.Scores[j] = append(c.Scores[j], float32(disguise(float64(s))))
+			}
+		}
+	}
+	usual := disguised.UnitScale().Loss // not loss, which only shifts log odds
+	if usual == loss {
+		t.Fatal("the scales are the same by chance; choose another")
+	}
+	table := searchtest.Tables()[0]
+	p := search.Problem{Space: table.Space, Candidates: table.Candidates, Task: table.Task, MaxEpochs: table.MaxEpochs, Metric: table.Metric, Workers: 1, Budget: 300}
+	lossy := p
+	lossy.Metric = disguised.Metric
+	a, err := learnPlanner(t, meta)(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := learnPlanner(t, disguised)(lossy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Log odds shifted by a constant are cut differently at accuracies near 0
+	// and 1 and give other expected improvements, so choices may differ; what
+	// is reached with equal epochs may hardly.
+	reached := func(q search.Optimizer, score func(float64) float64) float64 {
+		best, clock := 0.0, 0.0
+		for range 40 {
+			choice, status := q.Ask()
+			if status != search.Ready {
+				break
+			}
+			curve := table.Curves[choice.Candidate]
+			accuracy := max(curve.Scores[choice.Epoch-1], 0.02)
+			best, clock = max(best, accuracy), clock+curve.Seconds[choice.Epoch-1]
+			r := search.Report{
+				Trial: choice.Trial, Candidate: choice.Candidate, Epoch: choice.Epoch, Score: score(accuracy),
+				Seconds: curve.Seconds[choice.Epoch-1], Clock: clock, Proposed: true,
+			}
+			if choice.Epoch == len(curve.Scores) {
+				r.End = curve.End
+			}
+			q.Tell(r)
+		}
+		return best
+	}
+	plain, disguisedBest := reached(a, func(s float64) float64 { return s }), reached(b, disguise)
+	if !(math.Abs(plain-disguisedBest) < 0.05) || plain < 0.5 {
+		t.Errorf("40 epochs reach %.3f by accuracies and %.3f by losses", plain, disguisedBest)
 	}
 }
 

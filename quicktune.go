@@ -13,6 +13,7 @@ package quicktune
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -22,7 +23,6 @@ import (
 	"quicktune/internal/stream"
 	"quicktune/predictor"
 	"quicktune/search"
-	"quicktune/space"
 )
 
 // Options are the choices of the published method and its ablations. The zero
@@ -133,10 +133,12 @@ type Optimizer struct {
 	opt     Options
 	problem search.Problem
 	rng     *rand.Rand
-	inputs  [][]float64 // encoded candidates
-	hub     []int       // candidates of the hub
-	meta    []float64   // descriptors, scaled for the performance predictor
-	metaC   []float64   // descriptors, scaled for the cost predictor
+	unit    search.UnitScale
+	encoder *predictor.Encoder // nil without candidates
+	inputs  [][]float64        // encoded candidates
+	hub     []int              // candidates of the hub
+	meta    []float64          // descriptors, scaled for the performance predictor
+	metaC   []float64          // descriptors, scaled for the cost predictor
 
 	start   *predictor.DeepKernel // weights that a restart returns to
 	surface *predictor.DeepKernel // the performance predictor in use
@@ -175,12 +177,15 @@ type curve struct {
 // observation is one finished epoch that gave a score.
 type observation struct{ candidate, epoch int }
 
-// New returns an optimiser for p, whose candidates must be configurations of
-// space.QuickTune.
+// New returns an optimiser for p. With a model, the search space must be the one
+// that it was trained on.
 func New(p search.Problem, o Options) (*Optimizer, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("quicktune: %w", err)
+	}
+	if p.Space == nil {
+		return nil, errors.New("quicktune: the candidates are of no search space")
 	}
 	n := len(p.Candidates)
 	q := &Optimizer{
@@ -194,9 +199,9 @@ func New(p search.Problem, o Options) (*Optimizer, error) {
 	for e := range q.bestAt {
 		q.bestAt[e] = math.NaN()
 	}
-	err := q.loadPredictors()
+	err := q.encode()
 	if err == nil {
-		err = q.encode()
+		err = q.loadPredictors()
 	}
 	if err == nil {
 		err = q.chooseHub()
@@ -212,6 +217,9 @@ func New(p search.Problem, o Options) (*Optimizer, error) {
 func (q *Optimizer) loadPredictors() error {
 	m, d := q.opt.Model, predictor.Descriptors(q.problem.Task)
 	arch := predictor.Reference()
+	if q.encoder != nil {
+		arch.Groups = q.encoder.Groups()
+	}
 	arch.MaxEpochs = max(arch.MaxEpochs, q.problem.MaxEpochs)
 	if m != nil {
 		arch = m.Performance.Architecture()
@@ -226,7 +234,7 @@ func (q *Optimizer) loadPredictors() error {
 		q.start = m.Performance.Clone()
 		q.meta = predictor.ScaleMeta(d, q.opt.MetaScale)
 	}
-	if err := suits(q.start.Architecture(), q.problem.MaxEpochs); err != nil {
+	if err := q.suits(q.start.Architecture()); err != nil {
 		return err
 	}
 	q.surface = q.start.Clone()
@@ -235,44 +243,47 @@ func (q *Optimizer) loadPredictors() error {
 		q.cost = m.Cost.Clone()
 		q.costs = predictor.NewBatch(q.cost.Architecture())
 		q.metaC = predictor.ScaleMeta(d, cmp.Or(m.Info.CostMetaScale, predictor.MetaScaleSearch))
-		return suits(q.cost.Architecture(), q.problem.MaxEpochs)
+		return q.suits(q.cost.Architecture())
 	}
 	return nil
 }
 
 // suits reports why a predictor cannot be used.
-func suits(a predictor.Architecture, maxEpochs int) error {
+func (q *Optimizer) suits(a predictor.Architecture) error {
 	switch {
-	case a.MaxEpochs < maxEpochs:
-		return fmt.Errorf("curves of up to %d epochs, but the predictor knows %d", maxEpochs, a.MaxEpochs)
-	case a.Config() != predictor.ReferenceInputs:
-		return fmt.Errorf("a predictor of %d columns; configurations are encoded in %d", a.Config(), predictor.ReferenceInputs)
+	case a.MaxEpochs < q.problem.MaxEpochs:
+		return fmt.Errorf("curves of up to %d epochs, but the predictor knows %d", q.problem.MaxEpochs, a.MaxEpochs)
+	case q.encoder != nil && a.Config() != len(q.encoder.Columns):
+		return fmt.Errorf("a predictor of %d columns; configurations are encoded in %d", a.Config(), len(q.encoder.Columns))
 	case a.Meta != 0 && a.Meta != len(predictor.Descriptors(search.Task{})):
 		return fmt.Errorf("a predictor of %d descriptors of the data set; the method has %d", a.Meta, len(predictor.Descriptors(search.Task{})))
 	}
 	return nil
 }
 
+// usualModelParam is the hyperparameter that names the pretrained model, unless a
+// model file says otherwise.
+const usualModelParam = "model"
+
 // encode makes inputs of the candidates, standardised as in meta-training or,
 // without it, by the candidates themselves.
 func (q *Optimizer) encode() error {
-	if len(q.problem.Candidates) == 0 {
-		return nil
+	if m := q.opt.Model; m != nil {
+		q.encoder, q.unit = m.Info.Encoder, m.Info.Unit
+		if h := m.Info.SpaceHash; h != "" && q.problem.Space.Hash() != h {
+			return errors.New("the predictors were trained on another search space")
+		}
 	}
-	var encoder *predictor.Encoder
-	if q.opt.Model != nil {
-		encoder = q.opt.Model.Info.Encoder
-	}
-	if encoder == nil {
+	if q.encoder == nil && len(q.problem.Candidates) > 0 {
 		var err error
-		if encoder, err = predictor.NewEncoder(q.problem.Candidates); err != nil {
+		if q.encoder, err = predictor.NewEncoder(q.problem.Space, usualModelParam, q.problem.Candidates); err != nil {
 			return err
 		}
 	}
 	q.inputs = make([][]float64, len(q.problem.Candidates))
 	for c, config := range q.problem.Candidates {
 		var err error
-		if q.inputs[c], err = encoder.Encode(nil, config); err != nil {
+		if q.inputs[c], err = q.encoder.Encode(nil, config); err != nil {
 			return fmt.Errorf("candidate %d: %w", c, err)
 		}
 	}
@@ -281,7 +292,20 @@ func (q *Optimizer) encode() error {
 
 // chooseHub lists the candidates whose pretrained model may be chosen.
 func (q *Optimizer) chooseHub() error {
-	model := space.QuickTune().Index("model")
+	param := usualModelParam
+	if q.encoder != nil {
+		param = cmp.Or(q.encoder.ModelParam, param)
+	}
+	model := q.problem.Space.Index(param)
+	if model < 0 {
+		if q.opt.HubSize > 0 || len(q.opt.Models) > 0 {
+			return errors.New("a hub was chosen, but no hyperparameter names a pretrained model")
+		}
+		for c := range q.problem.Candidates {
+			q.hub = append(q.hub, c)
+		}
+		return nil
+	}
 	var names []string // of the candidates' models that are allowed
 	for _, config := range q.problem.Candidates {
 		name := config[model].Text()
@@ -387,6 +411,9 @@ func (q *Optimizer) next(c int) int {
 
 // Tell adds what happened to the history.
 func (q *Optimizer) Tell(r search.Report) {
+	if r.Epoch > 0 {
+		r.Score = q.unitScore(r.Score)
+	}
 	k := &q.curves[r.Candidate]
 	if r.Epoch > len(k.scores) {
 		k.scores = append(k.scores, r.Score)
@@ -405,6 +432,18 @@ func (q *Optimizer) Tell(r search.Report) {
 	if r.End != search.NotEnded {
 		k.over = true
 	}
+}
+
+// unitScore maps a score to [0, 1]. Where nobody has told what a usual loss is,
+// the first one of the search is.
+func (q *Optimizer) unitScore(score float64) float64 {
+	if !q.problem.Metric.Bounded && q.unit.Loss == 0 {
+		if !finite(score) {
+			return math.NaN()
+		}
+		q.unit = search.UnitScale{Loss: cmp.Or(math.Abs(score), 1), Signed: score > 0}
+	}
+	return q.unit.Apply(score)
 }
 
 // improve keeps the best scores and counts the epochs without a better one.

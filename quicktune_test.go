@@ -370,7 +370,7 @@ func TestTracesDoNotDependOnTheKernels(t *testing.T) {
 func TestInitialDesignComesFirst(t *testing.T) {
 	tables, m := synthetics()
 	table := tables[0]
-	q, err := quicktune.New(search.Problem{Candidates: table.Candidates, Task: table.Task, MaxEpochs: table.MaxEpochs, Workers: 1}, shortFits(quicktune.Options{Model: m, Initial: []int{7, 2, 7, 100, 4}}))
+	q, err := quicktune.New(search.Problem{Space: table.Space, Candidates: table.Candidates, Task: table.Task, Metric: table.Metric, MaxEpochs: table.MaxEpochs, Workers: 1}, shortFits(quicktune.Options{Model: m, Initial: []int{7, 2, 7, 100, 4}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +390,7 @@ func TestHub(t *testing.T) {
 	used := func(o quicktune.Options) map[string]bool {
 		t.Helper()
 		o.Model = m
-		q, err := quicktune.New(search.Problem{Candidates: table.Candidates, Task: table.Task, MaxEpochs: table.MaxEpochs, Workers: 1, Seed: 3}, shortFits(o))
+		q, err := quicktune.New(search.Problem{Space: table.Space, Candidates: table.Candidates, Task: table.Task, Metric: table.Metric, MaxEpochs: table.MaxEpochs, Workers: 1, Seed: 3}, shortFits(o))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -427,7 +427,7 @@ func TestHub(t *testing.T) {
 
 func TestProblemsThatCannotBeSearched(t *testing.T) {
 	tables, m := synthetics()
-	p := search.Problem{Candidates: tables[0].Candidates, Task: tables[0].Task, MaxEpochs: 12, Workers: 1}
+	p := search.Problem{Space: tables[0].Space, Metric: tables[0].Metric, Candidates: tables[0].Candidates, Task: tables[0].Task, MaxEpochs: 12, Workers: 1}
 	long := p
 	long.MaxEpochs = 51
 	foreign := p

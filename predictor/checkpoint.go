@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"quicktune/internal/nn"
 	"quicktune/internal/safetensors"
+	"quicktune/search"
 )
 
 // CheckpointVersion is the version of checkpoints that this package writes, and
@@ -31,11 +33,11 @@ type Info struct {
 	SpaceHash string `json:"space_hash"`
 	// Metric is the score that is predicted, such as val_accuracy.
 	Metric string `json:"metric"`
-	// Encoder makes the inputs of the reference from configurations, and
-	// Scaling holds the constants of a [space.Encoder] that makes them
-	// otherwise. At most one of the two is set.
+	// Unit maps scores to what is predicted; nothing has to be done to
+	// accuracies.
+	Unit search.UnitScale `json:"unit,omitzero"`
+	// Encoder makes the inputs from configurations; nil if the caller does.
 	Encoder *Encoder `json:"encoder,omitempty"`
-	Scaling *Scaling `json:"scaling,omitempty"`
 	// MetaScale and CostMetaScale divide the data set's descriptors for the
 	// two predictors. 0 means that the caller transforms them otherwise.
 	MetaScale     float64 `json:"meta_scale"`
@@ -45,13 +47,6 @@ type Info struct {
 	DataHash string `json:"data_hash,omitempty"`
 	// Training tells how the weights were made; nil if that is not known.
 	Training *TrainingInfo `json:"training,omitempty"`
-}
-
-// Scaling is what [space.Encoder.Scaling] returns and [space.Encoding.Restore]
-// takes.
-type Scaling struct {
-	Mean  []float64 `json:"mean"`
-	Scale []float64 `json:"scale"`
 }
 
 // TrainingInfo records a meta-training.
@@ -137,6 +132,9 @@ func modelFrom(f *safetensors.File) (*Model, error) {
 	if !(h.NoiseFloor >= 0 && h.NoiseFloor <= 1) {
 		return nil, fmt.Errorf("noise floor %v is outside [0, 1]", h.NoiseFloor)
 	}
+	if !(h.Unit.Loss >= 0) || math.IsInf(h.Unit.Loss, 0) {
+		return nil, fmt.Errorf("a usual loss of %v, want a positive number or none", h.Unit.Loss)
+	}
 	if h.MetaScale < 0 || h.CostMetaScale < 0 {
 		return nil, fmt.Errorf("scales %v and %v of the descriptors must not be negative", h.MetaScale, h.CostMetaScale)
 	}
@@ -144,8 +142,8 @@ func modelFrom(f *safetensors.File) (*Model, error) {
 		if err := h.Encoder.prepare(); err != nil {
 			return nil, err
 		}
-		if n := h.Architecture.Config(); n != ReferenceInputs {
-			return nil, fmt.Errorf("the encoder makes %d inputs, the architecture takes %d", ReferenceInputs, n)
+		if n := h.Architecture.Config(); n != len(h.Encoder.Columns) {
+			return nil, fmt.Errorf("the encoder makes %d inputs, the architecture takes %d", len(h.Encoder.Columns), n)
 		}
 	}
 	m := &Model{Info: h.Info, Performance: newDeepKernel(h.Architecture), Cost: newCost(h.Architecture, h.CostOptions)}

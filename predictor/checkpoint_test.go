@@ -11,6 +11,7 @@ import (
 
 	"quicktune/internal/safetensors"
 	"quicktune/internal/stream"
+	"quicktune/search"
 	"quicktune/space"
 )
 
@@ -32,7 +33,7 @@ func model(t testing.TB, a Architecture) *Model {
 	}
 	e := 0.25
 	return &Model{Performance: smallKernel(t, a), Cost: c, Info: Info{
-		SpaceHash: "abc", Metric: "val_accuracy", Scaling: &Scaling{Mean: []float64{1, 2}, Scale: []float64{3, 4}}, MetaScale: 1000, CostMetaScale: 10000,
+		SpaceHash: "abc", Metric: "val_loss", Unit: search.UnitScale{Loss: 2, Signed: true}, MetaScale: 1000, CostMetaScale: 10000,
 		Training: &TrainingInfo{Seed: 1 << 60, Iterations: 3, Train: []string{"a"}, Validation: []string{"b"}, Best: 2, Error: &e},
 	}}
 }
@@ -45,7 +46,7 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 		configs := sample(t, 50)
 		if a.Config() == ReferenceInputs {
 			var err error
-			if m.Info.Encoder, err = NewEncoder(configs); err != nil {
+			if m.Info.Encoder, err = NewEncoder(space.QuickTune(), "model", configs); err != nil {
 				t.Fatal(err)
 			}
 		}

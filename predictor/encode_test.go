@@ -1,16 +1,18 @@
 package predictor
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 
+	"quicktune/internal/stream"
 	"quicktune/space"
 )
 
 func TestEncoderHasTheInputsOfTheReference(t *testing.T) {
-	e, err := NewEncoder(sample(t, 200))
+	e, err := NewEncoder(space.QuickTune(), "model", sample(t, 200))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +38,7 @@ func TestEncoderHasTheInputsOfTheReference(t *testing.T) {
 
 func TestEncoderStandardisesNumbersAndLeavesIndicators(t *testing.T) {
 	configs := sample(t, 500)
-	e, err := NewEncoder(configs)
+	e, err := NewEncoder(space.QuickTune(), "model", configs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func TestEncoderStandardisesNumbersAndLeavesIndicators(t *testing.T) {
 
 func TestEncoderKnowsWhatDoesNotVary(t *testing.T) {
 	one := sample(t, 1)
-	e, err := NewEncoder([]space.Config{one[0], one[0]})
+	e, err := NewEncoder(space.QuickTune(), "model", []space.Config{one[0], one[0]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func TestEncoderKnowsWhatDoesNotVary(t *testing.T) {
 		t.Fatal(err)
 	}
 	allFinite(t, "row", x)
-	if _, err := NewEncoder(nil); err == nil {
+	if _, err := NewEncoder(space.QuickTune(), "model", nil); err == nil {
 		t.Error("an encoder from nothing")
 	}
 	if _, err := e.Encode(nil, one[0][1:]); err == nil {
@@ -118,5 +120,79 @@ func TestEncoderAgreesWithTheReleasedTable(t *testing.T) {
 			}
 			i++
 		}
+	}
+}
+
+func TestEncoderOfAnotherSpace(t *testing.T) {
+	s, err := space.Parse([]byte(`{
+		"format": "quicktune-space", "version": 1, "name": "other",
+		"hyperparameters": [
+			{"name": "rate", "type": "real", "lower": 0.001, "upper": 1, "log": true},
+			{"name": "opt", "type": "categorical", "choices": ["sgd", "adam"]},
+			{"name": "net", "type": "categorical", "choices": ["b", "a", "c"]},
+			{"name": "clip", "type": "ordinal", "choices": [null, 1, 10]}
+		]
+	}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := stream.New("test/other", 1)
+	var configs []space.Config
+	for range 60 {
+		configs = append(configs, s.Sample(rng))
+	}
+	e, err := NewEncoder(s, "net", configs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"net=b", "net=a", "net=c", "opt=sgd", "opt=adam", "clip=None", "rate", "clip"}
+	if !slices.Equal(e.Columns, want) || !slices.Equal(e.Groups(), []int{3, 3, 2}) {
+		t.Fatalf("columns %v in groups %v", e.Columns, e.Groups())
+	}
+	// By hand: the logarithm of the rate less its mean, over its deviation.
+	mean, square := 0.0, 0.0
+	for _, c := range configs {
+		r := math.Log(c[0].Num())
+		mean += r / 60
+		square += r * r / 60
+	}
+	x, err := e.Encode(nil, configs[3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := x[6], (math.Log(configs[3][0].Num())-mean)/math.Sqrt(square-mean*mean); math.Abs(got-want) > 1e-12 {
+		t.Errorf("the rate becomes %v, want %v", got, want)
+	}
+	for j, name := range []string{"b", "a", "c"} {
+		if on := configs[3][2].Text() == name; on != (x[j] == 1) {
+			t.Errorf("net %s, column %s is %v", configs[3][2].Text(), e.Columns[j], x[j])
+		}
+	}
+
+	// It survives a file, and refuses one of other columns.
+	data, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read Encoder
+	if err := json.Unmarshal(data, &read); err != nil {
+		t.Fatal(err)
+	}
+	if err := read.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if y, err := read.Encode(nil, configs[3]); err != nil || !slices.Equal(x, y) {
+		t.Errorf("after reading it gives %v (%v), before %v", y, err, x)
+	}
+	read.Columns = read.Columns[1:]
+	if err := read.prepare(); err == nil || !strings.Contains(err.Error(), "encoder with 7 columns") {
+		t.Errorf("an encoder that lacks a column: %v", err)
+	}
+	if _, err := e.Encode(nil, configs[3][:2]); err == nil {
+		t.Error("a configuration of another space is encoded")
+	}
+	// Without a hyperparameter that names the model there are two groups.
+	if e, err := NewEncoder(s, "", configs); err != nil || !slices.Equal(e.Groups(), []int{6, 2}) {
+		t.Errorf("without models: %v, %v", e.Groups(), err)
 	}
 }

@@ -71,7 +71,7 @@ func readExtended(dir string) (extended, error) {
 		byID[layout.ID(r)] = c
 		all = append(all, c)
 	}
-	if x.encoder, err = NewEncoder(all); err != nil {
+	if x.encoder, err = NewEncoder(space.QuickTune(), "model", all); err != nil {
 		return x, err
 	}
 	var names []string

@@ -31,15 +31,21 @@ type LearnOptions struct {
 
 // Learn meta-trains both predictors, in the shape of [Reference] with the curve
 // length of m, on m.Train, with the best weights on m.Validation. Configurations
-// must be of [space.QuickTune]; they are standardised by those of m.Train.
+// are standardised by those of m.Train. For another search space than Quick-Tune's
+// the blocks of columns have other sizes, and losses are mapped to [0, 1].
 //
 // With m.Cache, the model is kept there and read the next time, and an
 // interrupted training goes on where it stopped. A damaged model is made again.
 func Learn(ctx context.Context, m search.MetaData, o LearnOptions) (*Model, error) {
-	if m.Space == nil || m.Space.Hash() != space.QuickTune().Hash() {
-		return nil, errors.New("predictor: the published predictor knows the search space of Quick-Tune only; these curves are of another one")
+	if m.Space == nil {
+		return nil, errors.New("predictor: nothing can be learnt without a search space")
+	}
+	encoder, err := encoderOf(m)
+	if err != nil {
+		return nil, err
 	}
 	a := Reference()
+	a.Groups = encoder.Groups()
 	a.MaxEpochs = m.MaxEpochs
 	training := ReferenceMetaTrain()
 	if o.Training != nil {
@@ -62,15 +68,12 @@ func Learn(ctx context.Context, m search.MetaData, o LearnOptions) (*Model, erro
 	}
 	training.Progress = progress(m.Progress, training)
 
-	encoder, err := encoderOf(m.Train)
+	unit := m.UnitScale()
+	train, err := Tasks(m.Train, encoder, unit)
 	if err != nil {
 		return nil, err
 	}
-	train, err := Tasks(m.Train, encoder)
-	if err != nil {
-		return nil, err
-	}
-	validation, err := Tasks(m.Validation, encoder)
+	validation, err := Tasks(m.Validation, encoder, unit)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +83,7 @@ func Learn(ctx context.Context, m search.MetaData, o LearnOptions) (*Model, erro
 	}
 	model.Info.SpaceHash = m.Space.Hash()
 	model.Info.Metric = m.Metric.Name
+	model.Info.Unit = unit
 	model.Info.Encoder = encoder
 	if path == "" {
 		return model, nil
@@ -129,20 +133,20 @@ func progress(tell func(done, total int64), o MetaTrainOptions) func(Progress) {
 	}
 }
 
-// encoderOf standardises by the configurations of data sets.
-func encoderOf(sets []search.Curves) (*Encoder, error) {
+// encoderOf standardises by the configurations of the training data sets.
+func encoderOf(m search.MetaData) (*Encoder, error) {
 	var configs []space.Config
-	for _, s := range sets {
+	for _, s := range m.Train {
 		configs = append(configs, s.Configs...)
 	}
 	if len(configs) == 0 {
 		return nil, errNoTasks
 	}
-	return NewEncoder(configs)
+	return NewEncoder(m.Space, m.ModelParam, configs)
 }
 
 // Tasks encodes data sets as MetaTrain takes them.
-func Tasks(sets []search.Curves, encoder *Encoder) ([]Task, error) {
+func Tasks(sets []search.Curves, encoder *Encoder, unit search.UnitScale) ([]Task, error) {
 	var tasks []Task
 	for _, s := range sets {
 		t := Task{Name: s.Task.Name, Meta: Descriptors(s.Task)}
@@ -152,7 +156,11 @@ func Tasks(sets []search.Curves, encoder *Encoder) ([]Task, error) {
 				return nil, fmt.Errorf("data set %q, configuration %d: %w", s.Task.Name, c, err)
 			}
 			t.Config = append(t.Config, x)
-			t.Scores = append(t.Scores, widen(s.Scores[c]))
+			scores := widen(s.Scores[c])
+			for e := range scores {
+				scores[e] = unit.Apply(scores[e])
+			}
+			t.Scores = append(t.Scores, scores)
 			t.Seconds = append(t.Seconds, widen(s.Seconds[c]))
 		}
 		tasks = append(tasks, t)

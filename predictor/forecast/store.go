@@ -14,6 +14,7 @@ import (
 
 	"quicktune/internal/atomicfile"
 	"quicktune/internal/trees"
+	"quicktune/search"
 	"quicktune/space"
 )
 
@@ -43,18 +44,19 @@ type Info struct {
 type header struct {
 	Version int `json:"version"`
 	Info
-	Space       json.RawMessage `json:"space"`
-	ModelParam  string          `json:"model_param"`
-	Hub         map[string]fact `json:"hub"`
-	MaxEpochs   int             `json:"max_epochs"`
-	Epochs      []int           `json:"epochs"`
-	Targets     []moments       `json:"targets"`
-	Calibration calibration     `json:"calibration"`
-	Centre      moments         `json:"centre"`
-	NoTraining  []mark          `json:"no_training,omitempty"`
-	Prior       int             `json:"prior"` // ensembles for each target
-	Gain        int             `json:"gain"`
-	Cost        int             `json:"cost"`
+	Space       json.RawMessage  `json:"space"`
+	Unit        search.UnitScale `json:"unit,omitzero"`
+	ModelParam  string           `json:"model_param"`
+	Hub         map[string]fact  `json:"hub"`
+	MaxEpochs   int              `json:"max_epochs"`
+	Epochs      []int            `json:"epochs"`
+	Targets     []moments        `json:"targets"`
+	Calibration calibration      `json:"calibration"`
+	Centre      moments          `json:"centre"`
+	NoTraining  []mark           `json:"no_training,omitempty"`
+	Prior       int              `json:"prior"` // ensembles for each target
+	Gain        int              `json:"gain"`
+	Cost        int              `json:"cost"`
 }
 
 // fact is ModelFacts with unknown numbers left out, since JSON has no NaN.
@@ -115,7 +117,7 @@ func (m *Model) Save(path string) error {
 		return err
 	}
 	h := header{
-		Version: Version, Info: m.Info, Space: spaceJSON, ModelParam: m.f.modelParam, Hub: make(map[string]fact),
+		Version: Version, Info: m.Info, Unit: m.Unit, Space: spaceJSON, ModelParam: m.f.modelParam, Hub: make(map[string]fact),
 		MaxEpochs: m.maxEpochs, Epochs: m.epochs, Targets: m.centre[:], Calibration: m.calibration,
 		Centre: m.offset, NoTraining: m.noTraining, Prior: len(m.prior[0]), Gain: len(m.gain), Cost: len(m.cost),
 	}
@@ -229,7 +231,7 @@ func Decode(data []byte) (*Model, error) {
 		hub[name] = f.facts()
 	}
 	m := &Model{
-		Info: h.Info, f: NewFeatures(s, h.ModelParam, hub), maxEpochs: h.MaxEpochs, epochs: h.Epochs,
+		Info: h.Info, Unit: h.Unit, f: NewFeatures(s, h.ModelParam, hub), maxEpochs: h.MaxEpochs, epochs: h.Epochs,
 		centre: [targets]moments(h.Targets), calibration: h.Calibration, offset: h.Centre, noTraining: h.NoTraining,
 	}
 	for _, k := range m.noTraining {
@@ -281,6 +283,8 @@ func (h *header) check() error {
 		return fmt.Errorf("%d, %d and %d ensembles", h.Prior, h.Gain, h.Cost)
 	case len(c.Predicted) == 0 || len(c.Median) != len(c.Predicted) || len(c.Above) != len(c.Predicted) || !slices.IsSorted(c.Predicted):
 		return errors.New("calibration of unequal or unsorted lists")
+	case !(h.Unit.Loss >= 0) || math.IsInf(h.Unit.Loss, 0):
+		return fmt.Errorf("a usual loss of %v", h.Unit.Loss)
 	case !(h.Centre.Std > 0):
 		return fmt.Errorf("spread of centres %v, want above 0", h.Centre.Std)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"quicktune/internal/stream"
 	"quicktune/internal/trees"
+	"quicktune/search"
 )
 
 // Options set up the meta-training. The zero value is what results are
@@ -55,7 +56,10 @@ func costTrees(seed uint64) trees.Boosting {
 // Model forecasts curves of any data set with the same search space. It is
 // read-only and may be shared by goroutines.
 type Model struct {
-	Info      Info
+	Info Info
+	// Unit made the accuracies of what was learnt from, and makes those that
+	// the model is told; nothing has to be done if it is zero.
+	Unit      search.UnitScale
 	f         *Features
 	maxEpochs int
 	epochs    []int // that the prior is predicted at

@@ -115,17 +115,17 @@ func export(data, dir string) (any, error) {
 			if err := m.Save(filepath.Join(dir, "weights.safetensors")); err != nil {
 				return nil, err
 			}
-			if x.Train, err = predictor.Tasks(meta.Train, m.Info.Encoder); err != nil {
+			if x.Train, err = predictor.Tasks(meta.Train, m.Info.Encoder, m.Info.Unit); err != nil {
 				return nil, err
 			}
-			if x.Validation, err = predictor.Tasks(meta.Validation, m.Info.Encoder); err != nil {
+			if x.Validation, err = predictor.Tasks(meta.Validation, m.Info.Encoder, m.Info.Unit); err != nil {
 				return nil, err
 			}
 			target, err := crossval.MetaData(s, predictor.Split{Train: []string{tested}})
 			if err != nil {
 				return nil, err
 			}
-			search, err := predictor.Tasks(target.Train, m.Info.Encoder)
+			search, err := predictor.Tasks(target.Train, m.Info.Encoder, m.Info.Unit)
 			if err != nil {
 				return nil, err
 			}
