@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newMethods(stdout),
 		newMetaTrain(stdout, stderr),
 		newAblation(stdout, stderr),
-		selection.New(stdout),
+		selection.New(stdout, stderr),
 		traintime.New(stdout, stderr),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)

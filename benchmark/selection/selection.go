@@ -1,53 +1,122 @@
 // Package selection reports how well scores of pretrained models rank them, for
-// the command benchmark: on the accuracy tables of the literature, each score
-// beside a static prior that never looks at the data set.
+// the command benchmark: on the accuracy tables of the literature and on the
+// curves of the embedded networks, each score beside a static prior that never
+// looks at the data set.
 //
-// It computes no score from images; its numbers follow from tables that others
-// published.
+// It never fine-tunes: accuracies are those that others published or a
+// meta-dataset holds.
 package selection
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
+	"path/filepath"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"quicktune/benchmark/stats"
 	"quicktune/internal/cli"
+	"quicktune/metadataset"
 	"quicktune/selection/published"
 )
 
+// flags are those of the command.
+type flags struct {
+	data, scores, images string
+	probe, json          bool
+	limit                time.Duration
+	parallel             int
+}
+
+// scoresPath is where the scores of the meta-dataset lie.
+func (f flags) scoresPath() string {
+	if f.scores != "" {
+		return f.scores
+	}
+	return filepath.Clean(f.data) + "-scores.parquet"
+}
+
 // New returns the command that prints the report to stdout.
-func New(stdout io.Writer) *cobra.Command {
-	var asJSON bool
+func New(stdout, stderr io.Writer) *cobra.Command {
+	var f flags
 	c := &cobra.Command{
 		Use:   "selection",
-		Short: "rank pretrained models by scores, on published accuracies",
+		Short: "rank pretrained models by scores, on published accuracies or on a meta-dataset",
 		Long: `Selection measures how well scores that need no fine-tuning rank pretrained
-models, on tables of fine-tuned accuracies from the literature: weighted Kendall
-correlation, regret of the models chosen and models tried until the best. A
-static prior ranks the same models by their other data sets. Published
-correlations are computed anew, and those that do not come out are listed.`,
-		Example: "  go run ./benchmark selection\n  go run ./benchmark selection --json",
-		Args:    cli.Arguments(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
+models. A static prior ranks the same models by their other data sets, and every
+score has to be read beside it.
+
+Without --data it does so on tables of fine-tuned accuracies from the literature:
+weighted Kendall correlation, regret of the models chosen and models tried until
+the best. Published correlations are computed anew, and those that do not come
+out are listed.
+
+With --data, the models are the embedded networks and the accuracies those of a
+meta-dataset. Its scores come from the file DIR-scores.parquet; with --probe, they
+are computed for the data sets that the file lacks, from one pass of every
+network over at most 25 training images of a class. The same command goes on.`,
+		Example: `  go run ./benchmark selection
+  go run ./benchmark selection --json`,
+		Args: cli.Arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.data != "" {
+				return runHub(c.Context(), f, stdout, stderr)
+			}
+			if f.probe || f.scores != "" || f.images != "" {
+				return cli.Inputf("--probe, --scores and --images are about a meta-dataset: name it with --data")
+			}
 			r, err := Compute(stats.Bootstrap{})
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				enc := json.NewEncoder(stdout)
-				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+			if f.json {
+				return writeJSON(stdout, r)
 			}
 			return r.WriteText(stdout)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON for a program to read")
+	p := c.Flags()
+	p.StringVar(&f.data, "data", "", "meta-dataset of the embedded networks")
+	p.StringVar(&f.scores, "scores", "", "file of scores (default: the directory's name with -scores.parquet)")
+	p.BoolVar(&f.probe, "probe", false, "compute the scores that the file lacks")
+	p.StringVar(&f.images, "images", "", "directory with the images, or zip archives, of data sets that do not come with the program")
+	p.DurationVar(&f.limit, "for", 0, "begin no further data set after this time, such as 4m (default: no limit)")
+	p.IntVar(&f.parallel, "parallel", 0, "networks probed at the same time; changes no score (default: one for each CPU)")
+	p.BoolVar(&f.json, "json", false, "print JSON for a program to read")
 	return c
+}
+
+// runHub reports on a meta-dataset.
+func runHub(ctx context.Context, f flags, stdout, stderr io.Writer) error {
+	s, err := metadataset.Open(f.data)
+	if err != nil {
+		return cli.Input(err)
+	}
+	scores, err := loadScores(f.scoresPath())
+	if err != nil {
+		return cli.Input(err)
+	}
+	if f.probe {
+		if scores, err = probeAll(ctx, s, f, scores, slog.New(slog.NewTextHandler(stderr, nil))); err != nil {
+			return err
+		}
+	}
+	if len(scores) == 0 {
+		return cli.Inputf("%s holds no scores; --probe computes them", f.scoresPath())
+	}
+	r, err := newHubReport(s, scores, stats.Bootstrap{})
+	if err != nil {
+		return cli.Input(err)
+	}
+	if f.json {
+		return writeJSON(stdout, r)
+	}
+	return r.WriteText(stdout)
 }
 
 // Report is all that the command prints.

@@ -3,6 +3,7 @@ package selection
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -10,7 +11,7 @@ import (
 func execute(t *testing.T, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	c := New(&out)
+	c := New(&out, &out)
 	c.SetArgs(args)
 	c.SetErr(&out)
 	if err := c.Execute(); err != nil {
@@ -61,3 +62,5 @@ func TestTheReportIsJSONOnDemand(t *testing.T) {
 		}
 	}
 }
+
+var discard = slog.New(slog.DiscardHandler)

@@ -31,7 +31,7 @@ type Row struct {
 	Classes   int32   `parquet:"classes,delta,zstd"`
 	Weights   int32   `parquet:"weights,delta,zstd"`
 	Hash      string  `parquet:"weights_hash,dict,zstd"` // of the pretrained weights
-	Unstable  bool    `parquet:"unstable,zstd"`          // effective rate times largest eigenvalue over N above 2
+	Unstable  bool    `parquet:"unstable,zstd"`          // effective rate times the largest curvature above 2
 
 	Measured  *float64 `parquet:"measured,optional,zstd"`
 	Full      *float64 `parquet:"full_network,optional,zstd"`

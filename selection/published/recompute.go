@@ -91,6 +91,9 @@ type Ranked struct {
 	Name string
 	// Datasets are the indices of those that the measures are of.
 	Datasets []int
+	// Values are what the models are ranked by, for each of Datasets; nil for
+	// the expectation under a random order.
+	Values   [][]float64
 	Measures Measures
 }
 
@@ -117,6 +120,7 @@ func (p *Pool) Rank() ([]Ranked, error) {
 		for _, d := range datasets {
 			v, err := values(d)
 			if err == nil {
+				r.Values = append(r.Values, v)
 				err = r.Measures.add(v, p.Accuracy[d])
 			}
 			if err != nil {

@@ -1,0 +1,350 @@
+package selection
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"golang.org/x/sync/errgroup"
+
+	"quicktune/generate/hub"
+	"quicktune/generate/images"
+	"quicktune/generate/images/builtin"
+	"quicktune/generate/trainer"
+	"quicktune/internal/atomicfile"
+	"quicktune/internal/cli"
+	"quicktune/internal/vision"
+	"quicktune/metadataset"
+	"quicktune/selection"
+	"quicktune/selection/embedded"
+)
+
+// Score is the value of one score for one model on one data set.
+type Score struct {
+	Dataset string `parquet:"dataset,dict,zstd"`
+	Model   string `parquet:"model,dict,zstd"`
+	// Setting says which training images were looked at, see settings.
+	Setting string `parquet:"setting,dict,zstd"`
+	Score   string `parquet:"score,dict,zstd"`
+	// Value is nil where the score is not defined for the images.
+	Value *float64 `parquet:"value,optional,zstd"`
+	// Seconds is what the score itself took, the moments of the features charged
+	// to the first score that needs them; ProbeSeconds is what the passes of
+	// the network took, for all scores of the setting together.
+	Seconds      float64 `parquet:"seconds,split,zstd"`
+	ProbeSeconds float64 `parquet:"probe_seconds,dict,zstd"`
+	Images       int32   `parquet:"images,dict,zstd"`
+	Hash         string  `parquet:"weights_hash,dict,zstd"` // of the pretrained weights
+}
+
+// settings are the samples that models are probed on, by images of a class.
+var settings = []struct {
+	name     string
+	perClass int // 0 for all
+}{{"5-shot", 5}, {"20-shot", 20}, {"25 a class", selection.PerClass}, {"full", 0}}
+
+// headline is the setting of the published benchmark.
+const headline = "25 a class"
+
+const (
+	probeSeed = 1
+	// combinations of outputs whose gradients LGC sees.
+	combinations = 4
+	// sourceImages of a class stand for the source in domain similarity.
+	sourceImages = 10
+)
+
+// scorers lists what is computed: everything that one pass over the images
+// allows, without the variants that exist for parity with other programs.
+func scorers() []selection.Scorer {
+	return slices.DeleteFunc(selection.All(), func(s selection.Scorer) bool {
+		switch s.(type) {
+		case selection.RSA, selection.Random:
+			return true
+		}
+		return s == selection.LGC{Kernel: selection.SummedKernel} || s == selection.LogME{Rule: selection.ICML}
+	})
+}
+
+// expert is a network of the hub with what does not depend on a data set.
+type expert struct {
+	weights            *vision.Weights
+	hash               string
+	means, meanWeights []float64
+}
+
+func newExperts(ctx context.Context, models []string, parallel int) ([]*expert, error) {
+	out := make([]*expert, len(models))
+	sources := map[string]*images.Set{}
+	for i, name := range models {
+		w, err := hub.Weights(name)
+		if err != nil {
+			return nil, err
+		}
+		data, err := w.Encode()
+		if err != nil {
+			return nil, err
+		}
+		h := fnv.New64a()
+		h.Write(data)
+		out[i] = &expert{weights: w, hash: fmt.Sprintf("%016x", h.Sum64())}
+		if sources[w.Source] == nil {
+			if sources[w.Source], err = builtin.Draw(ctx, w.Source, sourceImages); err != nil {
+				return nil, err
+			}
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, e := range out {
+		group.Go(func() error {
+			s := sources[e.weights.Source]
+			pixels := make([]float32, len(s.Pixels))
+			trainer.Normalize(pixels, s.Pixels)
+			var err error
+			e.means, e.meanWeights, err = embedded.Means(e.weights, pixels, s.Labels, len(s.Classes))
+			return errors.Join(err, ctx.Err())
+		})
+	}
+	return out, group.Wait()
+}
+
+// probeDataset scores all experts on the training images of a data set, in every
+// setting.
+func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, parallel int) ([]Score, error) {
+	n := set.Train.Len()
+	pixels := make([]float32, len(set.Train.Pixels))
+	trainer.Normalize(pixels, set.Train.Pixels)
+	rows := make([][]int, len(settings))
+	for i, s := range settings {
+		perClass := s.perClass
+		if perClass == 0 {
+			perClass = n
+		}
+		rows[i] = selection.Sample(set.Train.Labels, perClass, probeSeed)
+	}
+	results := make([][]Score, len(experts))
+	data := make([][]selection.Data, len(settings))
+	for i := range data {
+		data[i] = make([]selection.Data, len(experts))
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for m, e := range experts {
+		group.Go(func() error {
+			for i := range settings {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				chosen := make([]float32, 0, len(rows[i])*trainer.Pixels)
+				labels := make([]int, len(rows[i]))
+				for k, r := range rows[i] {
+					chosen = append(chosen, pixels[r*trainer.Pixels:(r+1)*trainer.Pixels]...)
+					labels[k] = set.Train.Labels[r]
+				}
+				o := embedded.Options{Seed: probeSeed}
+				if settings[i].perClass > 0 {
+					o.Combinations = combinations
+				}
+				start := time.Now()
+				d, err := embedded.Probe(e.weights, chosen, labels, o)
+				if err != nil {
+					return err
+				}
+				passes := time.Since(start).Seconds()
+				d.SourceMeans, d.SourceWeights = e.means, e.meanWeights
+				p, err := selection.NewProbe(d)
+				if err != nil {
+					return fmt.Errorf("%s on %s, %s: %w", e.weights.Model, set.Name, settings[i].name, err)
+				}
+				for _, s := range selection.Available(scorers(), p) {
+					if _, pooled := s.(selection.PoolScorer); pooled {
+						continue
+					}
+					start := time.Now()
+					value, err := s.Score(p)
+					results[m] = append(results[m], newScore(set.Name, e, i, s, value, err, time.Since(start), passes, len(labels)))
+				}
+				d.Gradients = nil
+				data[i][m] = d
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	out := slices.Concat(results...)
+	for i := range settings {
+		probes := make([]*selection.Probe, len(experts))
+		for m := range experts {
+			var err error
+			if probes[m], err = selection.NewProbe(data[i][m]); err != nil {
+				return nil, err
+			}
+		}
+		for _, s := range scorers() {
+			pooled, ok := s.(selection.PoolScorer)
+			if !ok {
+				continue
+			}
+			start := time.Now()
+			values, err := pooled.ScorePool(probes)
+			took := time.Since(start) / time.Duration(len(experts))
+			for m, e := range experts {
+				value := 0.0
+				if err == nil {
+					value = values[m]
+				}
+				out = append(out, newScore(set.Name, e, i, s, value, err, took, math.NaN(), probes[m].N()))
+			}
+		}
+	}
+	return out, nil
+}
+
+// newScore makes a row; a score that is not defined has no value.
+func newScore(dataset string, e *expert, setting int, s selection.Scorer, value float64, err error, took time.Duration, passes float64, n int) Score {
+	row := Score{
+		Dataset: dataset, Model: e.weights.Model, Setting: settings[setting].name, Score: s.Name(),
+		Seconds: took.Seconds(), ProbeSeconds: passes, Images: int32(n), Hash: e.hash,
+	}
+	if err == nil {
+		row.Value = &value
+	}
+	return row
+}
+
+// loadImages finds a data set by name: one that comes with the program, or a
+// directory or zip archive in dir.
+func loadImages(ctx context.Context, name, dir string) (*trainer.Images, error) {
+	var set *images.Set
+	var err error
+	if builtin.Has(name) {
+		set, err = builtin.Load(ctx, name)
+	} else {
+		if dir == "" {
+			return nil, fmt.Errorf("data set %s does not come with the program: name the directory of its images or zip archive with --images", name)
+		}
+		path := filepath.Join(dir, name)
+		if _, missing := os.Stat(path); missing != nil {
+			path += ".zip"
+		}
+		set, err = images.Load(ctx, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	split, err := set.Split()
+	if err != nil {
+		return nil, err
+	}
+	split.Name = name
+	return split, nil
+}
+
+// probeAll adds the data sets of a store that scores lack, and saves after each.
+func probeAll(ctx context.Context, s *metadataset.Store, f flags, scores []Score, log *slog.Logger) ([]Score, error) {
+	started := time.Now()
+	var models []string
+	for _, m := range s.Models {
+		models = append(models, m.Name)
+	}
+	parallel := f.parallel
+	if parallel == 0 {
+		parallel = runtime.GOMAXPROCS(0)
+	}
+	var experts []*expert
+	for i, d := range s.Datasets {
+		if slices.ContainsFunc(scores, func(r Score) bool { return r.Dataset == d.Name }) {
+			continue
+		}
+		if f.limit > 0 && time.Since(started) > f.limit {
+			log.Info("time is up; the same command goes on", "data sets done", i, "of", len(s.Datasets))
+			return scores, nil
+		}
+		if experts == nil {
+			var err error
+			if experts, err = newExperts(ctx, models, parallel); err != nil {
+				return nil, cli.Input(err)
+			}
+		}
+		set, err := loadImages(ctx, d.Name, f.images)
+		if err != nil {
+			return nil, cli.Input(err)
+		}
+		if set.Train.Len() != d.TrainSamples || set.Classes != d.Classes {
+			return nil, cli.Inputf("data set %s has %d training images of %d classes, but the curves are of %d and %d: these are other images",
+				d.Name, set.Train.Len(), set.Classes, d.TrainSamples, d.Classes)
+		}
+		begin := time.Now()
+		more, err := probeDataset(ctx, set, experts, parallel)
+		if errors.Is(err, context.Canceled) {
+			return nil, cli.Interruptedf("interrupted; the scores on %d data sets are in %s, the same command goes on", i, f.scoresPath())
+		}
+		if err != nil {
+			return nil, err
+		}
+		scores = append(scores, more...)
+		if err := saveScores(f.scoresPath(), scores); err != nil {
+			return nil, err
+		}
+		log.Info("probed", "data set", d.Name, "models", len(experts), "in", time.Since(begin).Round(time.Millisecond))
+	}
+	return scores, nil
+}
+
+// loadScores reads what saveScores wrote; a file that does not exist is no
+// scores.
+func loadScores(path string) ([]Score, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	rows, err := parquet.Read[Score](bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for i, r := range rows {
+		if r.Dataset == "" || r.Model == "" || r.Score == "" || r.Value != nil && (math.IsNaN(*r.Value) || math.IsInf(*r.Value, 0)) {
+			return nil, fmt.Errorf("%s: row %d is no score of a model on a data set", path, i)
+		}
+	}
+	return rows, nil
+}
+
+func saveScores(path string, scores []Score) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	if err := parquet.Write(&buf, scores); err != nil {
+		return err
+	}
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	if _, err := f.Write(buf.Bytes()); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Publish()
+}
