@@ -60,7 +60,7 @@ const headline = "25 a class"
 const (
 	probeSeed = 1
 	// combinations of outputs whose gradients LGC sees.
-	combinations = 4
+	combinations = 2
 	// sourceImages of a class stand for the source in domain similarity.
 	sourceImages = 10
 )
@@ -143,26 +143,23 @@ func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, p
 	group.SetLimit(parallel)
 	for m, e := range experts {
 		group.Go(func() error {
+			all, slope, err := e.look(pixels, set.Train.Labels, rows[widest], rows[full])
+			if err != nil {
+				return err
+			}
 			for i := range settings {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				chosen := make([]float32, 0, len(rows[i])*trainer.Pixels)
-				labels := make([]int, len(rows[i]))
-				for k, r := range rows[i] {
-					chosen = append(chosen, pixels[r*trainer.Pixels:(r+1)*trainer.Pixels]...)
-					labels[k] = set.Train.Labels[r]
-				}
-				o := embedded.Options{Seed: probeSeed}
+				from := full
 				if settings[i].perClass > 0 {
-					o.Combinations = combinations
+					from = widest
 				}
-				start := time.Now()
-				d, err := embedded.Probe(e.weights, chosen, labels, o)
+				passes := slope[from] * float64(len(rows[i]))
+				d, err := all[from].Rows(places(rows[i], rows[from]))
 				if err != nil {
 					return err
 				}
-				passes := time.Since(start).Seconds()
 				d.SourceMeans, d.SourceWeights = e.means, e.meanWeights
 				p, err := selection.NewProbe(d)
 				if err != nil {
@@ -174,7 +171,7 @@ func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, p
 					}
 					start := time.Now()
 					value, err := s.Score(p)
-					results[m] = append(results[m], newScore(set.Name, e, i, s, value, err, time.Since(start), passes, len(labels)))
+					results[m] = append(results[m], newScore(set.Name, e, i, s, value, err, time.Since(start), passes, len(rows[i])))
 				}
 				d.Gradients = nil
 				data[i][m] = d
@@ -212,6 +209,46 @@ func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, p
 		}
 	}
 	return out, nil
+}
+
+// The settings whose samples hold those of all others: of the ones with a limit
+// of images a class, which get gradients, and of all.
+const (
+	widest = 2
+	full   = 3
+)
+
+// places returns where the rows of a sample are among those of a larger one,
+// both ascending.
+func places(sample, among []int) []int {
+	out := make([]int, len(sample))
+	for k, r := range sample {
+		out[k], _ = slices.BinarySearch(among, r)
+	}
+	return out
+}
+
+// look probes an expert on the two samples that hold all others, with the
+// seconds that an image of each took.
+func (e *expert) look(pixels []float32, labels []int, limited, all []int) (data [full + 1]selection.Data, seconds [full + 1]float64, err error) {
+	for i, rows := range map[int][]int{widest: limited, full: all} {
+		chosen := make([]float32, 0, len(rows)*trainer.Pixels)
+		classes := make([]int, len(rows))
+		for k, r := range rows {
+			chosen = append(chosen, pixels[r*trainer.Pixels:(r+1)*trainer.Pixels]...)
+			classes[k] = labels[r]
+		}
+		o := embedded.Options{Seed: probeSeed}
+		if i == widest {
+			o.Combinations = combinations
+		}
+		start := time.Now()
+		if data[i], err = embedded.Probe(e.weights, chosen, classes, o); err != nil {
+			return data, seconds, err
+		}
+		seconds[i] = time.Since(start).Seconds() / float64(len(rows))
+	}
+	return data, seconds, nil
 }
 
 // newScore makes a row; a score that is not defined has no value.
