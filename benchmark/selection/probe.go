@@ -24,6 +24,7 @@ import (
 	"quicktune/generate/trainer"
 	"quicktune/internal/atomicfile"
 	"quicktune/internal/cli"
+	"quicktune/internal/cputime"
 	"quicktune/internal/vision"
 	"quicktune/metadataset"
 	"quicktune/selection"
@@ -39,7 +40,7 @@ type Score struct {
 	Score   string `parquet:"score,dict,zstd"`
 	// Value is nil where the score is not defined for the images.
 	Value *float64 `parquet:"value,optional,zstd"`
-	// Seconds is what the score itself took, the moments of the features charged
+	// Seconds is the processor time that the score itself took, the moments of the features charged
 	// to the first score that needs them; ProbeSeconds is what the passes of
 	// the network took, for all scores of the setting together.
 	Seconds      float64 `parquet:"seconds,split,zstd"`
@@ -143,6 +144,8 @@ func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, p
 	group.SetLimit(parallel)
 	for m, e := range experts {
 		group.Go(func() error {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
 			all, slope, err := e.look(pixels, set.Train.Labels, rows[widest], rows[full])
 			if err != nil {
 				return err
@@ -169,9 +172,9 @@ func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, p
 					if _, pooled := s.(selection.PoolScorer); pooled {
 						continue
 					}
-					start := time.Now()
+					start := cputime.Thread()
 					value, err := s.Score(p)
-					results[m] = append(results[m], newScore(set.Name, e, i, s, value, err, time.Since(start), passes, len(rows[i])))
+					results[m] = append(results[m], newScore(set.Name, e, i, s, value, err, cputime.Thread()-start, passes, len(rows[i])))
 				}
 				d.Gradients = nil
 				data[i][m] = d
@@ -196,9 +199,9 @@ func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, p
 			if !ok {
 				continue
 			}
-			start := time.Now()
+			start := cputime.Process()
 			values, err := pooled.ScorePool(probes)
-			took := time.Since(start) / time.Duration(len(experts))
+			took := (cputime.Process() - start) / time.Duration(len(experts))
 			for m, e := range experts {
 				value := 0.0
 				if err == nil {
@@ -242,11 +245,11 @@ func (e *expert) look(pixels []float32, labels []int, limited, all []int) (data 
 		if i == widest {
 			o.Combinations = combinations
 		}
-		start := time.Now()
+		start := cputime.Thread()
 		if data[i], err = embedded.Probe(e.weights, chosen, classes, o); err != nil {
 			return data, seconds, err
 		}
-		seconds[i] = time.Since(start).Seconds() / float64(len(rows))
+		seconds[i] = (cputime.Thread() - start).Seconds() / float64(len(rows))
 	}
 	return data, seconds, nil
 }

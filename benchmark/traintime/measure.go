@@ -7,11 +7,11 @@ import (
 	"hash/fnv"
 	"math"
 	"slices"
-	"time"
 
 	"quicktune/generate/hub"
 	"quicktune/generate/images/builtin"
 	"quicktune/generate/trainer"
+	"quicktune/internal/cputime"
 	"quicktune/internal/nn/layers"
 	"quicktune/internal/stream"
 	"quicktune/internal/vision"
@@ -123,24 +123,24 @@ func newKernels(ctx context.Context, net *vision.Network[float32], s *sample) (*
 	if err != nil {
 		return nil, err
 	}
-	start := time.Now()
+	start := cputime.Process()
 	features := make([]float64, n*net.Features())
 	k.outputs = make([]float64, n*c)
 	all.Features(features, k.outputs)
 	if k.lastLayer, err = traintime.LastLayer(features, n, net.Features(), c, true); err != nil {
 		return nil, err
 	}
-	k.layerSeconds = time.Since(start).Seconds()
-	start = time.Now()
+	k.layerSeconds = (cputime.Process() - start).Seconds()
+	start = cputime.Process()
 	if k.full, err = traintime.FromRows(ctx, all, traintime.Full, jacobianBytes); err != nil {
 		return nil, err
 	}
-	k.fullSeconds = time.Since(start).Seconds()
-	start = time.Now()
+	k.fullSeconds = (cputime.Process() - start).Seconds()
+	start = cputime.Process()
 	if k.projected, err = traintime.Project(ctx, all, traintime.Full, directions, seed, jacobianBytes); err != nil {
 		return nil, err
 	}
-	k.projectSeconds = time.Since(start).Seconds()
+	k.projectSeconds = (cputime.Process() - start).Seconds()
 	k.lastBlock, err = traintime.FromRows(ctx, block, traintime.Full, jacobianBytes)
 	return k, err
 }
@@ -207,11 +207,11 @@ func measurePair(ctx context.Context, model, dataset string) ([]Row, error) {
 			{lastBlock, k.lastBlock, base}, {lastLayer, k.lastLayer, base},
 		} {
 			p := &traintime.Problem{Kernel: m.kernel, Outputs: k.outputs, Targets: targets, Loss: loss}
-			start := time.Now()
+			start := cputime.Process()
 			if predicted[m.method], err = p.Simulate(ctx, grid, m.options); err != nil {
 				return nil, fmt.Errorf("%s on %s, %v: %w", model, dataset, m.method, err)
 			}
-			seconds[m.method] = time.Since(start).Seconds() / float64(len(grid))
+			seconds[m.method] = (cputime.Process() - start).Seconds() / float64(len(grid))
 		}
 		for i, setting := range grid {
 			run, err := train(ctx, net, s, loss, setting)
@@ -335,7 +335,7 @@ func train(ctx context.Context, net *vision.Network[float32], s *sample, loss tr
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		begin := time.Now()
+		begin := cputime.Process()
 		for k, i := range order.next(size) {
 			copy(pixels[k*tangent.Pixels:(k+1)*tangent.Pixels], s.pixels[i*tangent.Pixels:(i+1)*tangent.Pixels])
 			labels[k] = s.labels[i]
@@ -360,7 +360,7 @@ func train(ctx context.Context, net *vision.Network[float32], s *sample, loss tr
 			}
 			clear(p.Grad)
 		}
-		run.seconds += time.Since(begin).Seconds()
+		run.seconds += (cputime.Process() - begin).Seconds()
 	}
 }
 

@@ -41,7 +41,7 @@ type Error struct {
 	Bias      *float64 `json:"median_ratio"` // of predicted to measured
 }
 
-// Cost compares seconds on one core.
+// Cost compares seconds of processor time.
 type Cost struct {
 	// TrainSeconds is the mean of one run to the horizon.
 	TrainSeconds float64 `json:"train_seconds"`
@@ -350,7 +350,7 @@ func (r *Report) WriteText(out io.Writer) error {
 	}
 	c := r.Cost
 	_, err := fmt.Fprintf(out, `
-seconds on one core, means: training a run %.3g; kernel %.3g, projected %.3g, of the last layer %.3g, each once a (network, data set); simulating a setting %.3g, last layer %.3g
+seconds of processor time, means: training a run %.3g; kernel %.3g, projected %.3g, of the last layer %.3g, each once a (network, data set); simulating a setting %.3g, last layer %.3g
 training over predicting: %.1f for one setting, %.1f for a grid of %d, %.1f for a grid of 100; with the last layer's kernel %.1f, %.1f and %.1f
 runs m/n: m of n meet the criterion within the horizon. "never" is a prediction beyond the horizon.
 "full network" simulates the exact steps with momentum and mini-batches on the kernel of all weights; "Algorithm 1" is the published simulation on the same kernel; "last block", "last layer" and projections have kernels that cost less; "calibrated" corrects "full network" by the runs on the other data sets, from which constant, a / rate and log-linear are fitted as well; "first %d steps" are trained and extrapolated.
