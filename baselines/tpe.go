@@ -70,7 +70,10 @@ func NewTPE(p search.Problem, s TPE) (search.Optimizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tpe{settings: s, pool: newPool(p), points: x, epochs: p.MaxEpochs, rng: stream.New("baselines/tpe", p.Seed)}, nil
+	return &tpe{
+		settings: s, pool: newPool(p), points: x, epochs: p.MaxEpochs, rng: stream.New("baselines/tpe", p.Seed),
+		forms: [2][]forms{newForms(x), newForms(x)}, logs: make([]float64, len(x.rows)),
+	}, nil
 }
 
 type tpe struct {
@@ -80,6 +83,13 @@ type tpe struct {
 	points   *points
 	epochs   int
 	rng      *rand.Rand
+	forms    [2][]forms // of the kernels of good and of other trials
+
+	// The log density of the good trials at all unseen candidates, which stays
+	// as long as the good trials and the joint axes do.
+	good  []int
+	joint []bool
+	logs  []float64
 }
 
 func (t *tpe) Ask() (search.Proposal, search.Status) {
@@ -114,48 +124,78 @@ func (t *tpe) known() int {
 // split returns the candidates of the good and of the other trials, both in the
 // order of trials.
 func (t *tpe) split() (good, bad []int) {
+	counts := func(x *trial) bool { return t.settings.Rules == HyperoptTPE || x.progress == ended }
+	n := 0
+	for i := range t.trials {
+		if x := &t.trials[i]; counts(x) && !t.ignored(x) {
+			n++
+		}
+	}
+	count := int(math.Ceil(0.1 * float64(n)))
+	if t.settings.Rules == HyperoptTPE {
+		count = int(math.Ceil(0.25 * math.Sqrt(float64(n))))
+	}
+	count = min(count, maxGood)
+
 	score := func(i int) float64 {
 		if t.trials[i].progress != ended {
 			return worst
 		}
 		return t.trials[i].score
 	}
-	var finished, all []int
-	for i, x := range t.trials {
-		failed := x.progress == ended && x.score == worst
-		if t.settings.Rules == OptunaTPE && failed {
+	var best []int // the first count by descending score, of equals the earlier
+	for i := range t.trials {
+		if x := &t.trials[i]; !counts(x) || t.ignored(x) {
 			continue
 		}
-		all = append(all, i)
-		if t.settings.Rules == HyperoptTPE || x.progress == ended {
-			finished = append(finished, i)
+		if len(best) == count {
+			if count == 0 || score(i) <= score(best[count-1]) {
+				continue
+			}
+			best = best[:count-1]
 		}
+		at := len(best)
+		for at > 0 && score(i) > score(best[at-1]) {
+			at--
+		}
+		best = slices.Insert(best, at, i)
 	}
-	n := len(finished)
-	count := int(math.Ceil(0.1 * float64(n)))
-	if t.settings.Rules == HyperoptTPE {
-		count = int(math.Ceil(0.25 * math.Sqrt(float64(n))))
+	chosen := make([]bool, len(t.trials))
+	for _, i := range best {
+		chosen[i] = true
 	}
-	count = min(count, maxGood)
-	slices.SortStableFunc(finished, func(a, b int) int { return cmp.Compare(score(b), score(a)) })
-	for _, i := range all {
-		if slices.Contains(finished[:count], i) {
-			good = append(good, t.trials[i].candidate)
-		} else {
-			bad = append(bad, t.trials[i].candidate)
+	for i := range t.trials {
+		switch x := &t.trials[i]; {
+		case chosen[i]:
+			good = append(good, x.candidate)
+		case !t.ignored(x):
+			bad = append(bad, x.candidate)
 		}
 	}
 	return good, bad
+}
+
+// ignored says that a trial has failed and counts as neither good nor bad.
+func (t *tpe) ignored(x *trial) bool {
+	return t.settings.Rules == OptunaTPE && x.progress == ended && x.score == worst
 }
 
 // choose returns the unseen candidate with the largest ratio of the densities
 // among those drawn.
 func (t *tpe) choose() int {
 	good, bad := t.split()
-	l, g := t.settings.Rules.densities(t.points, good, bad)
+	joint := t.settings.Rules.joint(t.points, good, bad)
+	if t.joint == nil || !slices.Equal(good, t.good) || !slices.Equal(joint, t.joint) {
+		t.good, t.joint = good, joint
+		l := newParzen(t.points, t.settings.Rules, joint, good, t.forms[0])
+		for _, c := range t.pool.left {
+			t.logs[c] = l.at(int(c))
+		}
+	}
+	g := newParzen(t.points, t.settings.Rules, joint, bad, t.forms[1])
 	logs := make([]float64, len(t.pool.left))
 	for i, c := range t.pool.left {
-		logs[i] = l.at(int(c))
+		logs[i] = t.logs[c]
 	}
 	draw := newWeightedDraw(logs)
 	best, most := -1, math.Inf(-1)
@@ -207,17 +247,16 @@ func (d weightedDraw) next(rng *rand.Rand) int {
 	return min(i, len(d.upTo)-1)
 }
 
-// densities estimates the density of two sets of candidates.
-func (r TPERules) densities(x *points, good, bad []int) (l, g *parzen) {
+// joint marks the axes that kernels are products over.
+func (r TPERules) joint(x *points, good, bad []int) []bool {
 	joint := make([]bool, len(x.axes))
 	if r == OptunaTPE {
 		for k := range joint {
-			has := func(c int) bool { return x.at[c][k] >= 0 }
-			joint[k] = !slices.ContainsFunc(good, func(c int) bool { return !has(c) }) &&
-				!slices.ContainsFunc(bad, func(c int) bool { return !has(c) })
+			lacks := func(c int) bool { return x.at[c][k] < 0 }
+			joint[k] = !slices.ContainsFunc(good, lacks) && !slices.ContainsFunc(bad, lacks)
 		}
 	}
-	return newParzen(x, r, joint, good), newParzen(x, r, joint, bad)
+	return joint
 }
 
 // parzen is a density over candidates: a mixture of products over the joint
@@ -238,32 +277,34 @@ type aloneAxis struct {
 	log  func(level int) float64
 }
 
-func newParzen(x *points, rules TPERules, joint []bool, observed []int) *parzen {
+// newParzen estimates the density of candidates that were observed, oldest first.
+// It is valid until the next that is made with the same forms.
+func newParzen(x *points, rules TPERules, joint []bool, observed []int, shared []forms) *parzen {
 	e := &parzen{points: x}
 	e.weights = logWeights(len(observed))
 	e.terms = make([]float64, len(e.weights))
 	for k, a := range x.axes {
-		if joint[k] {
-			values := make([]float64, len(observed))
-			for i, c := range observed {
-				values[i] = x.rows[c][k]
-			}
-			e.joint = append(e.joint, optunaKernels(x, k, values))
-			continue
-		}
-		var values []float64
+		at := make([]int32, 0, len(observed))
 		for _, c := range observed {
-			if v := x.rows[c][k]; !math.IsNaN(v) {
-				values = append(values, v)
+			if level := x.at[c][k]; level >= 0 {
+				at = append(at, level)
 			}
+		}
+		if joint[k] {
+			e.joint = append(e.joint, optunaKernels(x, k, at, &shared[k]))
+			continue
 		}
 		alone := aloneAxis{axis: k, logs: unknown(len(x.levels[k]))}
 		if rules == HyperoptTPE {
-			density := hyperoptDensity(a, values)
+			values := make([]float64, len(at))
+			for i, level := range at {
+				values[i] = x.levels[k][level]
+			}
+			density := hyperoptDensity(a, values, byLevel(at, len(x.levels[k])))
 			alone.log = func(level int) float64 { return density(x.levels[k][level]) }
 		} else {
-			kernels := optunaKernels(x, k, values)
-			weights := logWeights(len(values))
+			kernels := optunaKernels(x, k, at, &shared[k])
+			weights := logWeights(len(at))
 			terms := make([]float64, len(weights))
 			alone.log = func(level int) float64 {
 				copy(terms, weights)
@@ -274,6 +315,23 @@ func newParzen(x *points, rules TPERules, joint []bool, observed []int) *parzen 
 		e.alone = append(e.alone, alone)
 	}
 	return e
+}
+
+// byLevel lists positions by ascending level; equal levels keep their order.
+func byLevel(at []int32, levels int) []int {
+	next := make([]int, levels+1)
+	for _, level := range at {
+		next[level+1]++
+	}
+	for level := range levels {
+		next[level+1] += next[level]
+	}
+	order := make([]int, len(at))
+	for i, level := range at {
+		order[next[level]] = i
+		next[level]++
+	}
+	return order
 }
 
 // unknown is n times NaN.
@@ -313,21 +371,64 @@ func (e *parzen) at(c int) float64 {
 }
 
 // kernels are those of observations on an axis, and that of the prior. Many are
-// equal on an axis of few levels, since observations are: kernel i is
-// forms[of[i]].
+// equal on an axis of few levels, since observations are: kernel i is form of[i],
+// and used lists each form once.
 type kernels struct {
 	index  int
 	axis   axis
 	levels []float64
 	scaled []float64 // levels on the axis' scale
 	of     []int32
-	forms  []kernelForm
-	column []float64 // as long as forms
+	used   []int32
+	forms  *forms
+}
+
+// forms are the forms of the kernels on an axis, of earlier proposals too: most
+// trials are the same from one proposal to the next, and so are their kernels.
+type forms struct {
+	list   []kernelForm
+	level  []int32   // of each; the prior has the one beyond the last
+	older  []int32   // the form before it at its level, -1 for none
+	latest []int32   // by level, -1 for none
+	user   []int     // that has counted it last
+	users  int       // so far
+	column []float64 // memory of addTo
+}
+
+// newForms is empty for each axis.
+func newForms(x *points) []forms {
+	out := make([]forms, len(x.axes))
+	for k := range out {
+		out[k].latest = make([]int32, len(x.levels[k])+1)
+		out[k].forget()
+	}
+	return out
+}
+
+func (s *forms) forget() {
+	s.list, s.level, s.older, s.user = s.list[:0], s.level[:0], s.older[:0], s.user[:0]
+	for i := range s.latest {
+		s.latest[i] = -1
+	}
+}
+
+// find returns the form at a level with a width, which is made where it is new.
+func (s *forms) find(level int, width float64, form func() kernelForm) int32 {
+	for f := s.latest[level]; f >= 0; f = s.older[f] {
+		if s.list[f].width == width {
+			return f
+		}
+	}
+	f := int32(len(s.list))
+	s.list, s.level = append(s.list, form()), append(s.level, int32(level))
+	s.older, s.user = append(s.older, s.latest[level]), append(s.user, 0)
+	s.latest[level] = f
+	return f
 }
 
 // kernelForm is a normal distribution, truncated, or one over categories.
 type kernelForm struct {
-	mean, width float64   // the category, -1 for the prior
+	mean, width float64   // the category, -1 for the prior; for a category the width is the number of kernels
 	constant    float64   // taken from the logarithm
 	other       float64   // log probability of each other category
 	logs        []float64 // by level, NaN before it is needed; nil where there are many levels
@@ -338,21 +439,22 @@ const manyLevels = 256
 
 // addTo adds the log densities at a level to those of a product so far.
 func (k *kernels) addTo(terms []float64, level int) {
-	for f := range k.forms {
-		form := &k.forms[f]
+	column := k.forms.column
+	for _, f := range k.used {
+		form := &k.forms.list[f]
 		switch {
 		case form.logs == nil:
 			z := (k.scaled[level] - form.mean) / form.width
-			k.column[f] = -z*z/2 - form.constant
+			column[f] = -z*z/2 - form.constant
 		case math.IsNaN(form.logs[level]):
 			form.logs[level] = k.axis.kernelLog(form, k.levels[level])
 			fallthrough
 		default:
-			k.column[f] = form.logs[level]
+			column[f] = form.logs[level]
 		}
 	}
 	for i, f := range k.of {
-		terms[i] += k.column[f]
+		terms[i] += column[f]
 	}
 }
 
@@ -404,91 +506,98 @@ func forgetting(n int) []float64 {
 	return w
 }
 
-// optunaKernels are the kernels of parzen_estimator.py.
-func optunaKernels(x *points, index int, values []float64) *kernels {
-	n := len(values) + 1
-	a, levels := x.axes[index], x.levels[index]
-	out := &kernels{index: index, axis: a, levels: levels, scaled: x.scaled[index]}
-	known := make(map[[2]float64]int32)
-	add := func(f kernelForm) {
-		key := [2]float64{f.mean, f.width}
-		at, ok := known[key]
-		if !ok {
-			at = int32(len(out.forms))
-			known[key] = at
-			if a.choices > 0 || a.step > 0 || len(levels) < manyLevels {
-				f.logs = unknown(len(levels))
-			}
-			out.forms = append(out.forms, f)
-		}
-		out.of = append(out.of, at)
+// optunaKernels are the kernels of parzen_estimator.py for observations at some
+// levels.
+func optunaKernels(x *points, index int, at []int32, shared *forms) *kernels {
+	n := len(at) + 1
+	a, levels, scaled := x.axes[index], x.levels[index], x.scaled[index]
+	if len(shared.list) > 8*(n+len(levels)) { // of proposals long ago
+		shared.forget()
 	}
+	shared.users++
+	out := &kernels{index: index, axis: a, levels: levels, scaled: scaled, of: make([]int32, 0, n), forms: shared}
+	add := func(level int, width float64, form func() kernelForm) {
+		f := shared.find(level, width, func() kernelForm {
+			made := form()
+			if a.choices > 0 || a.step > 0 || len(levels) < manyLevels {
+				made.logs = unknown(len(levels))
+			}
+			return made
+		})
+		if shared.user[f] != shared.users {
+			shared.user[f] = shared.users
+			out.used = append(out.used, f)
+		}
+		out.of = append(out.of, f)
+	}
+	prior := len(levels)
 	if a.choices > 0 {
 		other := 1 / float64(n)
 		total := 1 + float64(a.choices)*other
-		for _, v := range values {
-			add(kernelForm{mean: v, constant: -math.Log((1 + other) / total), other: math.Log(other / total)})
+		for _, level := range at {
+			add(int(level), float64(n), func() kernelForm {
+				return kernelForm{mean: levels[level], width: float64(n), constant: -math.Log((1 + other) / total), other: math.Log(other / total)}
+			})
 		}
-		add(kernelForm{mean: -1, other: -math.Log(float64(a.choices))})
-		out.column = make([]float64, len(out.forms))
-		return out
-	}
-	means := make([]float64, len(values))
-	for i, v := range values {
-		means[i] = a.scaled(v)
-	}
-	low, high := a.low(), a.high()
-	normal := func(mean, width float64) kernelForm {
-		constant := logNormalMass((low-mean)/width, (high-mean)/width)
-		if a.step == 0 {
-			constant += math.Log(width * math.Sqrt(2*math.Pi))
+		add(prior, float64(n), func() kernelForm {
+			return kernelForm{mean: -1, width: float64(n), other: -math.Log(float64(a.choices))}
+		})
+	} else {
+		low, high := a.low(), a.high()
+		normal := func(level int, mean, width float64) {
+			add(level, width, func() kernelForm {
+				constant := logNormalMass((low-mean)/width, (high-mean)/width)
+				if a.step == 0 {
+					constant += math.Log(width * math.Sqrt(2*math.Pi))
+				}
+				return kernelForm{mean: mean, width: width, constant: constant}
+			})
 		}
-		return kernelForm{mean: mean, width: width, constant: constant}
+		least := (high - low) / math.Min(100, 1+float64(n))
+		for i, w := range neighbourWidths(at, scaled, low, high) {
+			normal(int(at[i]), scaled[at[i]], min(max(w, least), high-low))
+		}
+		normal(prior, (low+high)/2, high-low)
 	}
-	widths := neighbourWidths(means, low, high)
-	least := (high - low) / math.Min(100, 1+float64(n))
-	for i, m := range means {
-		add(normal(m, min(max(widths[i], least), high-low)))
+	if len(shared.column) < len(shared.list) {
+		shared.column = make([]float64, 2*len(shared.list))
 	}
-	add(normal((low+high)/2, high-low))
-	out.column = make([]float64, len(out.forms))
 	return out
 }
 
-// neighbourWidths is the larger distance of each number to its neighbours; the
-// outermost of two or more count only the inner one, a single number its
-// distances to the bounds. Equal numbers keep their order.
-func neighbourWidths(values []float64, low, high float64) []float64 {
-	n := len(values)
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
+// neighbourWidths is the larger distance of each observation to its neighbours;
+// the outermost of two or more count only the inner one, a single one its
+// distances to the bounds. Observations at the same level keep their order.
+func neighbourWidths(at []int32, scaled []float64, low, high float64) []float64 {
+	n := len(at)
+	order := byLevel(at, len(scaled))
+	value := func(rank int) float64 { return scaled[at[order[rank]]] }
 	widths := make([]float64, n)
 	for rank, i := range order {
 		below, above := low, high
 		if rank > 0 {
-			below = values[order[rank-1]]
+			below = value(rank - 1)
 		}
 		if rank < n-1 {
-			above = values[order[rank+1]]
+			above = value(rank + 1)
 		}
+		v := value(rank)
 		switch {
 		case n > 1 && rank == 0:
-			widths[i] = above - values[i]
+			widths[i] = above - v
 		case n > 1 && rank == n-1:
-			widths[i] = values[i] - below
+			widths[i] = v - below
 		default:
-			widths[i] = max(values[i]-below, above-values[i])
+			widths[i] = max(v-below, above-v)
 		}
 	}
 	return widths
 }
 
 // hyperoptDensity is the log density by hyperopt's adaptive_parzen_normal and
-// GMM1_lpdf, and by its categorical pseudo-counts.
-func hyperoptDensity(a axis, values []float64) func(x float64) float64 {
+// GMM1_lpdf, and by its categorical pseudo-counts. Order lists the values by size,
+// of equal ones the older first.
+func hyperoptDensity(a axis, values []float64, order []int) func(x float64) float64 {
 	if a.choices > 0 {
 		counts := make([]float64, a.choices)
 		total := 0.0
@@ -503,7 +612,10 @@ func hyperoptDensity(a axis, values []float64) func(x float64) float64 {
 	for i, v := range values {
 		means[i] = a.scaled(v)
 	}
-	m := hyperoptMixture(means, (low+high)/2, high-low)
+	m := hyperoptMixture(means, order, (low+high)/2, high-low)
+	if a.step > 0 {
+		m = m.merged()
+	}
 	inside := m.mass(low, high)
 	// hyperopt truncates the continuous log-normal mixture to no bounds.
 	if a.log && a.step == 0 {
@@ -530,6 +642,19 @@ func hyperoptDensity(a axis, values []float64) func(x float64) float64 {
 	}
 }
 
+// merged adds up the weights of equal neighbours.
+func (m mixture) merged() mixture {
+	var out mixture
+	for i, w := range m.weights {
+		if last := len(out.means) - 1; last >= 0 && out.means[last] == m.means[i] && out.widths[last] == m.widths[i] {
+			out.weights[last] += w
+			continue
+		}
+		out.weights, out.means, out.widths = append(out.weights, w), append(out.means, m.means[i]), append(out.widths, m.widths[i])
+	}
+	return out
+}
+
 // mass is that between two numbers.
 func (m mixture) mass(from, to float64) float64 {
 	sum := 0.0
@@ -544,13 +669,8 @@ type mixture struct{ weights, means, widths []float64 }
 
 // hyperoptMixture is adaptive_parzen_normal: the prior is sorted in among the
 // observations.
-func hyperoptMixture(values []float64, priorMean, priorWidth float64) mixture {
+func hyperoptMixture(values []float64, order []int, priorMean, priorWidth float64) mixture {
 	n := len(values)
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
 	// A single observation that equals the mean of the prior comes before it,
 	// of several all that are less.
 	at := 0
@@ -602,10 +722,16 @@ func logSumExp(x []float64) float64 {
 	}
 	sum := 0.0
 	for _, v := range x {
-		sum += math.Exp(v - top)
+		if v > top-negligible {
+			sum += math.Exp(v - top)
+		}
 	}
 	return top + math.Log(sum)
 }
+
+// negligible is how far below the largest a term adds nothing: each less than a
+// rounding error.
+const negligible = 40
 
 func normalCDF(x float64) float64 { return math.Erfc(-x/math.Sqrt2) / 2 }
 

@@ -1,6 +1,7 @@
 package baselines
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"testing"
@@ -66,7 +67,8 @@ func TestTPEHasOptunasDensities(t *testing.T) {
 		if !slices.Equal(good, c.Below) {
 			t.Fatalf("%d trials: good %v; want %v", len(c.Values), good, c.Below)
 		}
-		l, g := OptunaTPE.densities(m.points, good, bad)
+		joint := OptunaTPE.joint(m.points, good, bad)
+		l, g := newParzen(m.points, OptunaTPE, joint, good, m.forms[0]), newParzen(m.points, OptunaTPE, joint, bad, m.forms[1])
 		for i := range c.Points {
 			row := len(c.Trials) + i
 			if got, want := l.at(row), c.Good[i]; !near(got, want, 1e-9) {
@@ -104,7 +106,7 @@ func TestTPEHasHyperoptsDensities(t *testing.T) {
 			for j, v := range c.Observed {
 				values[j] = a.scaled(v)
 			}
-			m := hyperoptMixture(values, (a.low()+a.high())/2, a.high()-a.low())
+			m := hyperoptMixture(values, ascending(values), (a.low()+a.high())/2, a.high()-a.low())
 			for j := range c.Mixture.Means {
 				if !near(m.means[j], c.Mixture.Means[j], 1e-12) || !near(m.weights[j], c.Mixture.Weights[j], 1e-12) || !near(m.widths[j], c.Mixture.Widths[j], 1e-12) {
 					t.Errorf("case %d, kernel %d: %g %g %g; want %g %g %g", i, j, m.weights[j], m.means[j], m.widths[j],
@@ -112,11 +114,56 @@ func TestTPEHasHyperoptsDensities(t *testing.T) {
 				}
 			}
 		}
-		density := hyperoptDensity(a, c.Observed)
+		density := hyperoptDensity(a, c.Observed, ascending(c.Observed))
 		for j, level := range c.Levels {
 			if got := density(level); !near(got, c.Logs[j], 1e-9) {
 				t.Errorf("case %d, %d observations, level %g: %.12g; want %.12g", i, len(c.Observed), level, got, c.Logs[j])
 			}
+		}
+	}
+}
+
+func ascending(values []float64) []int {
+	order := make([]int, len(values))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
+	return order
+}
+
+// What is kept from one proposal to the next never shows.
+func TestTPEForgetsNothingAndKeepsNothingTooLong(t *testing.T) {
+	for _, rules := range []TPERules{OptunaTPE, HyperoptTPE} {
+		p := encodedProblem(400, 1)
+		o, err := NewTPE(p, TPE{Rules: rules})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := o.(*tpe)
+		for range 300 {
+			good, bad := m.split()
+			choice, status := o.Ask()
+			if status != search.Ready {
+				t.Fatal(status)
+			}
+			if m.joint != nil {
+				joint := rules.joint(m.points, good, bad)
+				fresh := newParzen(m.points, rules, joint, good, newForms(m.points))
+				for _, c := range m.pool.left {
+					if want := fresh.at(int(c)); m.logs[c] != want {
+						t.Fatalf("after %d trials: log density of the good %v, from scratch %v", len(m.trials), m.logs[c], want)
+					}
+				}
+				a, b := newParzen(m.points, rules, joint, bad, m.forms[1]), newParzen(m.points, rules, joint, bad, newForms(m.points))
+				if x, y := a.at(choice.Candidate), b.at(choice.Candidate); x != y {
+					t.Fatalf("after %d trials: log density of the others %v, from scratch %v", len(m.trials), x, y)
+				}
+			}
+			o.Tell(search.Report{
+				Trial: choice.Trial, Candidate: choice.Candidate, Epoch: 1, Score: float64(choice.Candidate*7919%1009) / 1009, Seconds: 1,
+				End: search.Completed, Proposed: true,
+			})
 		}
 	}
 }
