@@ -141,6 +141,7 @@ type Planner struct {
 	priors    []forecast.Prior
 	plans     []plan
 
+	opening   []int // candidates of a warm start that are still to be tried
 	clock     float64
 	incumbent float64
 	trials    int
@@ -158,6 +159,8 @@ type plan struct {
 	busy   bool
 	over   bool
 	never  bool // is no training, by what other data sets tell
+
+	shift float64 // of the prior's median, by a ranking of the models
 
 	level   float64 // best score so far, in shifted log odds
 	offset  float64 // deviation of level from the prior's median
@@ -231,18 +234,7 @@ func kindOf(unit search.UnitScale) string {
 
 // Ask proposes one more epoch of the candidate that could reach most.
 func (q *Planner) Ask() (search.Proposal, search.Status) {
-	choice, most := -1, 0.0
-	for c := range q.plans {
-		if k := &q.plans[c]; k.busy || k.over || k.never {
-			continue
-		}
-		if value := q.promise(c); value > most {
-			choice, most = c, value
-		}
-	}
-	if choice < 0 {
-		choice = q.leftover()
-	}
+	choice := q.choose()
 	if choice < 0 {
 		if q.busy > 0 {
 			return search.Proposal{}, search.Wait
@@ -257,6 +249,29 @@ func (q *Planner) Ask() (search.Proposal, search.Status) {
 	k.busy = true
 	q.busy++
 	return search.Proposal{Trial: k.trial, Candidate: choice, Epoch: len(k.scores) + 1}, search.Ready
+}
+
+// choose returns the candidate to train next: what is left of a warm start, then
+// the one that could reach most, then the leftover; -1 if there is none.
+func (q *Planner) choose() int {
+	if len(q.opening) > 0 {
+		c := q.opening[0]
+		q.opening = q.opening[1:]
+		return c
+	}
+	choice, most := -1, 0.0
+	for c := range q.plans {
+		if k := &q.plans[c]; k.busy || k.over || k.never {
+			continue
+		}
+		if value := q.promise(c); value > most {
+			choice, most = c, value
+		}
+	}
+	if choice < 0 {
+		return q.leftover()
+	}
+	return choice
 }
 
 // promise is the largest expected improvement of the incumbent that a candidate
@@ -274,7 +289,7 @@ func (q *Planner) promise(c int) float64 {
 				break
 			}
 			above := p.Above[h-1]
-			value := improvement(p.Median[h-1]+centre, math.Sqrt(above*above+variance), q.incumbent)
+			value := improvement(p.Median[h-1]+k.shift+centre, math.Sqrt(above*above+variance), q.incumbent)
 			most = max(most, value*fits(cost, left))
 		}
 		return most
@@ -359,7 +374,7 @@ func (q *Planner) observe(c int, r search.Report) {
 	if len(k.scores) == 1 {
 		q.precision += precision
 	}
-	offset := k.level - q.priors[c].Median[len(k.scores)-1]
+	offset := k.level - q.priors[c].Median[len(k.scores)-1] - k.shift
 	q.weighted += (offset - k.offset) * precision
 	k.offset = offset
 	k.ahead = q.model.Continuation(k.gain[:], k.spread[:], q.rows[c], &q.priors[c], k.scores)

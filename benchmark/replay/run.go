@@ -59,7 +59,8 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("the method panicked: %v; this is a defect of the method", e.Value)
 }
 
-// Run replays t to the method m. It is deterministic on the training clock.
+// Run replays t to the method m. It is deterministic on the training clock. The
+// workers of a [search.Prepared] optimiser idle while it prepares.
 //
 // A method is told the budget only if m.Uses.Budget says that it looks at it,
 // so that every other run may be read at any smaller budget. A proposal that
@@ -126,8 +127,15 @@ func run(ctx context.Context, m search.Method, t *Table, o Options, now func() t
 		best:      math.Inf(-1),
 		points:    make([]Point, 0, 32),
 	}
+	began := 0.0
+	if p, ok := optimizer.(search.Prepared); ok {
+		if began = p.Preparation(); !(began >= 0) {
+			return nil, fmt.Errorf("a preparation of %v seconds, want at least 0", began)
+		}
+		s.totals.IdleSeconds = min(began, o.Budget) * float64(o.Workers)
+	}
 	for w := range s.workers {
-		s.queue.push(event{kind: askEvent, worker: int32(w)})
+		s.queue.push(event{time: began, kind: askEvent, worker: int32(w)})
 	}
 	if err := s.loop(ctx); err != nil {
 		return nil, err

@@ -256,6 +256,40 @@ func TestRunReportsEachEpochWithItsOwnCost(t *testing.T) {
 	}
 }
 
+// ready is an optimiser that looked at the data set first.
+type ready struct {
+	search.Optimizer
+	seconds float64
+}
+
+func (r ready) Preparation() float64 { return r.seconds }
+
+func TestPreparationIsPartOfTheSearch(t *testing.T) {
+	for _, c := range []struct {
+		seconds, budget float64
+		reports         int
+		want            Totals
+	}{
+		{0, 30, 2, Totals{Epochs: 2, Trials: 1, Decisions: 1, TrainSeconds: 30, End: 30}},
+		{7, 36, 1, Totals{Epochs: 1, Trials: 1, Decisions: 1, TrainSeconds: 10, CutSeconds: 19, IdleSeconds: 7, End: 36}},
+		{40, 36, 0, Totals{IdleSeconds: 36, End: 36}},
+	} {
+		s := &script{moves: []func() (search.Proposal, search.Status){train(0, 0, 2)}}
+		m := search.Method{Name: "ready", New: func(search.Problem) (search.Optimizer, error) { return ready{s, c.seconds}, nil }}
+		trace := mustRun(t, m, tinyTable(t), Options{Budget: c.budget})
+		if diff := cmp.Diff(c.want, trace.Totals); diff != "" {
+			t.Errorf("%v s of %v (-want +got):\n%s", c.seconds, c.budget, diff)
+		}
+		if len(s.reports) != c.reports || len(s.reports) > 0 && s.reports[0].Clock != c.seconds+10 {
+			t.Errorf("%v s of %v: reports %+v", c.seconds, c.budget, s.reports)
+		}
+	}
+	bad := search.Method{Name: "ready", New: func(search.Problem) (search.Optimizer, error) { return ready{&script{}, math.NaN()}, nil }}
+	if _, err := Run(context.Background(), bad, tinyTable(t), Options{Budget: 1}); err == nil || !strings.Contains(err.Error(), "preparation of NaN") {
+		t.Errorf("a preparation of NaN seconds: %v", err)
+	}
+}
+
 func TestEpochThatFinishesAtTheBudgetCounts(t *testing.T) {
 	for _, c := range []struct {
 		budget float64
