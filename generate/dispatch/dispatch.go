@@ -56,3 +56,24 @@ type Dispatcher interface {
 	// run again. All that it started has stopped when it returns.
 	Run(ctx context.Context, tasks []Task, sink Sink) error
 }
+
+// TrialError is the error of a training that broke off by what the trial did: it
+// killed its worker, hung, or wrote what nobody can read. It is repeated like
+// any other; then the trial has failed, and the sweep goes on.
+type TrialError struct{ Err error }
+
+// Error tells what happened.
+func (e *TrialError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *TrialError) Unwrap() error { return e.Err }
+
+// WorkerError is the error of a worker that cannot work any more. Its trial is
+// not to blame and goes to another worker.
+type WorkerError struct{ Err error }
+
+// Error tells what happened.
+func (e *WorkerError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *WorkerError) Unwrap() error { return e.Err }

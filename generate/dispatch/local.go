@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"quicktune/generate/trainer"
-	"quicktune/metadataset"
 )
 
 // Worker trains one trial at a time.
@@ -35,8 +34,10 @@ const (
 // after the last attempt it has failed, and the error is the reason. That is
 // told only once another trial has gone well, for an error that hits one trial
 // after the other is no fault of theirs: after Tolerance of them in a row Run
-// gives up, and none of these has an end. An error of the machine, such as a
-// full disk, ends Run at once.
+// gives up, and none of these has an end. A *[TrialError] is told at once if any
+// trial has gone well before. An error of the machine, such as a full disk, ends
+// Run at once. A worker that answers with a *[WorkerError] gets no more trials;
+// Run gives up when none is left.
 type Local struct {
 	Workers   []Worker
 	Attempts  int           // for each trial; 0 means DefaultAttempts
@@ -56,6 +57,7 @@ type run struct {
 	tasks    []Task
 	suspects []trainer.End // failed in a row, not told yet
 	went     bool          // some trial went well
+	lost     map[int]error // workers that cannot work any more
 }
 
 // Run trains the tasks in their order.
@@ -65,16 +67,25 @@ func (l *Local) Run(ctx context.Context, tasks []Task, sink Sink) error {
 	}
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &run{Local: l, sink: sink, cancel: cancel, tasks: tasks}
-	var wg sync.WaitGroup
-	for _, w := range l.Workers {
-		wg.Go(func() { r.work(inner, w) })
+	r := &run{Local: l, sink: sink, cancel: cancel, tasks: tasks, lost: make(map[int]error)}
+	// A worker that is lost gives its trial back, perhaps when the others have
+	// gone home already: they come again.
+	for {
+		var wg sync.WaitGroup
+		for _, i := range r.left() {
+			wg.Go(func() { r.work(inner, i, l.Workers[i]) })
+		}
+		wg.Wait()
+		if err := context.Cause(inner); err != nil {
+			return err
+		}
+		if len(r.tasks) == 0 {
+			return r.finish()
+		}
+		if len(r.lost) == len(l.Workers) {
+			return fmt.Errorf("no worker is left; the last words of worker %s: %w", l.Workers[0].Name, r.lost[0])
+		}
 	}
-	wg.Wait()
-	if err := context.Cause(inner); err != nil {
-		return err
-	}
-	return r.finish()
 }
 
 func (r *run) next() (Task, bool) {
@@ -89,7 +100,7 @@ func (r *run) next() (Task, bool) {
 }
 
 // work trains one task after the other.
-func (r *run) work(ctx context.Context, w Worker) {
+func (r *run) work(ctx context.Context, number int, w Worker) {
 	for ctx.Err() == nil {
 		t, ok := r.next()
 		if !ok {
@@ -103,11 +114,34 @@ func (r *run) work(ctx context.Context, w Worker) {
 			r.cancel(fatal.err)
 			return
 		}
+		if lost := (*WorkerError)(nil); errors.As(err, &lost) {
+			r.lose(number, t, lost)
+			return
+		}
 		if err := r.tell(t, end, err); err != nil {
 			r.cancel(err)
 			return
 		}
 	}
+}
+
+// left are the workers that can work.
+func (r *run) left() []int {
+	var list []int
+	for i := range r.Workers {
+		if r.lost[i] == nil {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// lose takes a worker out and its task back.
+func (r *run) lose(number int, t Task, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost[number] = err
+	r.tasks = append([]Task{t}, r.tasks...)
 }
 
 // fatalError ends a run.
@@ -131,6 +165,12 @@ func (r *run) train(ctx context.Context, w Worker, t Task) (end trainer.End, err
 		}
 		end, err = r.attempt(ctx, w, t)
 		if err == nil || ctx.Err() != nil || errors.As(err, new(*fatalError)) {
+			return end, err
+		}
+		if errors.As(err, new(*WorkerError)) {
+			if r.Log != nil {
+				r.Log(t.Request.Trial, fmt.Errorf("worker %s gets no more trials: %w", w.Name, err))
+			}
 			return end, err
 		}
 		if ofMachine(err) {
@@ -207,7 +247,11 @@ func (r *run) tell(t Task, end trainer.End, err error) error {
 		if tolerance == 0 {
 			tolerance = DefaultTolerance
 		}
-		r.suspects = append(r.suspects, trainer.End{Trial: t.Request.Trial, End: metadataset.EndFailed, Reason: err.Error()})
+		failed := trainer.Failed(t.Request.Trial, err.Error())
+		if r.went && errors.As(err, new(*TrialError)) {
+			return r.sink.End(failed)
+		}
+		r.suspects = append(r.suspects, failed)
 		if len(r.suspects) == tolerance {
 			return fmt.Errorf("%d trials failed one after the other, the last, %q, with: %w", tolerance, t.Request.Trial, err)
 		}

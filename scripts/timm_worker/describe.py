@@ -33,7 +33,7 @@ class MultiplyAdds(TorchDispatchMode):
 
 def describe(name: str, image_size: int = 0) -> dict[str, Any]:
     """Parameters, multiply-adds of one picture and the width of the input."""
-    model = create(name, Weights(scratch=True), image_size, exportable=False).eval()
+    model = create(name, Weights(scratch=True), image_size).eval()
     classifier(model)
     config = data_config(model, image_size)
     return {
