@@ -186,7 +186,7 @@ func TestAWorkerTrainsOneTrialAfterTheOther(t *testing.T) {
 func TestWhatATrialDoesToItsWorkerIsAnErrorOfTheTrial(t *testing.T) {
 	for kind, want := range map[string]string{
 		"crash":      "died after epoch 1: exit status 7: Traceback (most recent call last): RuntimeError: CUDA error: device-side assert triggered",
-		"killed":   "died after epoch 1: signal: killed",
+		"killed":     "died after epoch 1: signal: killed",
 		"hang":       "silent for 300ms",
 		"garbage":    "not a message",
 		"endless":    "not a message",
