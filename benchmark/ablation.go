@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ import (
 // The files of an ablation, beside one directory of results for each pool.
 const (
 	ablationText     = "ablation.md"
+	ablationPage     = "ablation.html"
 	ablationJSONFile = "ablation.json"
 )
 
@@ -249,29 +251,28 @@ func runAblation(ctx context.Context, f ablationFlags, stdout, stderr io.Writer)
 			}
 		}
 		x := &replay.Experiment{Tables: tables, Methods: methods, Budgets: budgets, Seeds: seeds(f.seeds), Workers: 1, Clock: replay.Training, Parallel: f.parallel}
-		traces, finished, err := replayGrid(ctx, x, out, "replay, "+p.name, stderr, log)
+		traces, finished, err := replayGrid(ctx, x, out, func() display { return &bar{stderr: stderr, log: log, label: "replay, " + p.name} }, log)
 		if err != nil {
 			return err
 		}
 		r, err := report.New(report.Input{
 			Title: "Ablation of the published method, " + p.name, Data: reportData(f.data, p.exclude, s), Methods: methods, Traces: traces,
 			Budgets: budgets, Workers: 1, Clock: x.Clock, Command: result.Command, Learning: learned,
+			Store: s, Tables: tables,
 		})
 		if err != nil {
 			return err
 		}
 		if out != nil {
-			if err := out.publish(r, x, traces, finished); err != nil {
+			if err := out.publish(r, x, nil, traces, finished); err != nil {
 				return err
 			}
 		}
 		result.add(p, r)
 	}
 	if f.out != "" {
-		for name, fill := range map[string]func(io.Writer) error{ablationText: result.markdown, ablationJSONFile: result.json} {
-			if err := atomicfile.Write(filepath.Join(f.out, name), fill); err != nil {
-				return err
-			}
+		if err := result.publish(f.out); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -298,7 +299,7 @@ func (f ablationFlags) checkOut(pools []pool) error {
 	entries, err := os.ReadDir(f.out)
 	if err == nil {
 		for _, e := range entries {
-			known := e.Name() == ablationText || e.Name() == ablationJSONFile || slices.ContainsFunc(pools, func(p pool) bool { return p.dir == e.Name() })
+			known := slices.Contains([]string{ablationText, ablationPage, ablationJSONFile, figuresDir}, e.Name()) || slices.ContainsFunc(pools, func(p pool) bool { return p.dir == e.Name() })
 			if !known {
 				return cli.Inputf("--out %s holds %s, which this command did not make; choose another directory", f.out, e.Name())
 			}
@@ -449,24 +450,50 @@ func (r ablationRow) cells() []string {
 	return append(out, strconv.FormatFloat(r.Epochs, 'f', 1, 64), strconv.FormatFloat(r.Trials, 'f', 1, 64))
 }
 
-func (a *ablation) markdown(w io.Writer) error {
-	var b strings.Builder
-	for _, t := range a.Tables {
-		fmt.Fprintf(&b, "### %s, %s\n\n%s [%s].\n\n", t.Title, t.Pool, strings.ToUpper(a.caption(t)[:1])+a.caption(t)[1:], t.Intervals)
-		fmt.Fprintf(&b, "| %s | %s | epochs | trials |\n|---|%s\n", t.Head, strings.Join(a.Budgets, " | "), strings.Repeat("---:|", len(a.Budgets)+2))
-		for _, r := range t.Rows {
-			fmt.Fprintf(&b, "| %s |\n", strings.Join(r.cells(), " | "))
-		}
-		fmt.Fprintf(&b, "\n")
+// publish writes the tables, the page and its figures to a directory.
+func (a *ablation) publish(dir string) error {
+	page := a.page()
+	figures := make(map[string]func(io.Writer) error)
+	for _, f := range page.Figures() {
+		figures[f.Name+".svg"], figures[f.Name+".png"] = f.SVG, f.PNG
 	}
-	fmt.Fprintf(&b, "```\n%s\n```\n\nSHA-256 of the meta-dataset: `%s`", a.Command, a.DataHash)
-	var hashes []string
-	for _, t := range a.Tables {
-		if line := fmt.Sprintf("`%s` (%s)", t.TraceHash, t.Pool); !slices.Contains(hashes, line) {
-			hashes = append(hashes, line)
+	if err := fillFolder(filepath.Join(dir, figuresDir), figures); err != nil {
+		return err
+	}
+	for name, fill := range map[string]func(io.Writer) error{
+		ablationText:     func(w io.Writer) error { return page.Markdown(w, figuresDir) },
+		ablationPage:     page.HTML,
+		ablationJSONFile: a.json,
+	} {
+		if err := atomicfile.Write(filepath.Join(dir, name), fill); err != nil {
+			return err
 		}
 	}
-	fmt.Fprintf(&b, ", of the traces: %s.\n", strings.Join(hashes, ", "))
-	_, err := io.WriteString(w, b.String())
-	return err
+	return nil
 }
+
+// page is the ablation as a document.
+func (a *ablation) page() *report.Page {
+	out := &report.Ablation{Title: "Ablation of the published method", Data: a.Data, Hash: a.DataHash, Command: a.Command, Seeds: a.Seeds}
+	for i, t := range a.Tables {
+		table := report.AblationTable{
+			Name: fmt.Sprintf("ablation-%d", i+1), Title: t.Title + ", " + t.Pool, Head: t.Head, Datasets: t.Datasets,
+			Intervals: t.Intervals, TraceHash: t.TraceHash, Budgets: a.Budgets,
+		}
+		for _, r := range t.Rows {
+			row := report.AblationRow{Name: r.Name, Hub: r.Hub, Epochs: r.Epochs, Trials: r.Trials}
+			for _, c := range r.Regret {
+				s := stats.Summary{Mean: c.Mean, Low: math.NaN(), High: math.NaN()}
+				if c.Low != nil && c.High != nil {
+					s.Low, s.High = *c.Low, *c.High
+				}
+				row.Regret = append(row.Regret, s)
+			}
+			table.Rows = append(table.Rows, row)
+		}
+		out.Tables = append(out.Tables, table)
+	}
+	return out.Page()
+}
+
+func (a *ablation) markdown(w io.Writer) error { return a.page().Markdown(w, "") }

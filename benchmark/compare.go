@@ -21,6 +21,7 @@ import (
 	"quicktune/internal/cli"
 	"quicktune/metadataset"
 	"quicktune/metadataset/synthetic"
+	"quicktune/search"
 )
 
 // saveEvery is how long finished runs may stay unsaved.
@@ -45,8 +46,10 @@ type compareFlags struct {
 	datasets string
 	exclude  string
 	clock    string
+	against  string
 	out      string
 	json     bool
+	watch    bool
 }
 
 func newCompare(stdout, stderr io.Writer) *cobra.Command {
@@ -56,7 +59,8 @@ func newCompare(stdout, stderr io.Writer) *cobra.Command {
 		Short: "replay learning curves to compare search methods",
 		Long: `Benchmark replays the learning curves of a meta-dataset to search methods under
 a simulated clock and compares what they find within each budget: the mean
-normalised regret and the mean rank over data sets, with bootstrap intervals.
+normalised regret and the mean rank over data sets, with bootstrap intervals, and
+every method against one of them, pair by pair over the data sets.
 
 An epoch costs the seconds that were recorded for it. With --clock training,
 nothing else counts, and the same command gives the same traces to the last bit
@@ -66,8 +70,8 @@ Methods that learn from other data sets do so by themselves before the replay,
 by cross-validation over the data sets of --data: none is tested on what it
 learnt from. What they learnt is kept in a cache under a hash of the data.
 
-With --out, traces, report and figure are kept in a directory. An interrupted
-comparison is continued by the same command.`,
+With --out, traces and a report (one HTML file, Markdown, figures, tables) are kept
+in a directory. An interrupted comparison is continued by the same command.`,
 		Example: `  go run ./benchmark
   go run ./benchmark --data results/extended --budget 1h,4h,16h --methods random,asha,hyperband --seeds 10
   go run ./benchmark --data results/extended --methods asha,hyperband --set hyperband.eta=4 --workers 8 --out results/runs/eta4
@@ -92,8 +96,10 @@ comparison is continued by the same command.`,
 	p.StringVar(&f.datasets, "datasets", "", "data sets to replay, such as BCT,DOG (default: all)")
 	p.StringVar(&f.exclude, "exclude", "", "curves that no method may choose: linear-probing, short")
 	p.StringVar(&f.clock, "clock", string(replay.Training), "training, or decision to add the real time of decisions")
-	p.StringVar(&f.out, "out", "", "directory for traces, report and figure")
+	p.StringVar(&f.against, "against", "", "method that all others are compared with, pair by pair (default: the first of --methods)")
+	p.StringVar(&f.out, "out", "", "directory for traces and report")
 	p.BoolVar(&f.json, "json", false, "print JSON for a program to read")
+	p.BoolVar(&f.watch, "watch", false, "draw a table of what is finished so far while it runs, on a terminal")
 	return c
 }
 
@@ -104,6 +110,10 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 		return err
 	}
 	x, warnings, err := experiment(f, s)
+	if err != nil {
+		return err
+	}
+	against, err := f.reference(x.Methods)
 	if err != nil {
 		return err
 	}
@@ -122,7 +132,9 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 		return err
 	}
 
-	traces, finished, err := replayGrid(ctx, x, out, "replay", stderr, log)
+	traces, finished, err := replayGrid(ctx, x, out, func() display {
+		return newDisplay(x, f.watch, cli.TimeUnit(s.Manifest.TimeUnit), "replay", stderr, log)
+	}, log)
 	if err != nil {
 		return err
 	}
@@ -135,13 +147,14 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 		Workers: x.Workers,
 		Clock:   x.Clock,
 		Command: f.command(), Learning: learned,
+		Against: against, Store: s, Tables: x.Tables,
 	})
 	if err != nil {
 		return err
 	}
 	r.Warnings = append(r.Warnings, warnings...)
 	if out != nil {
-		if err := out.publish(r, x, traces, finished); err != nil {
+		if err := out.publish(r, x, f.settings(), traces, finished); err != nil {
 			return err
 		}
 	}
@@ -152,29 +165,41 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 		return err
 	}
 	if out != nil {
-		fmt.Fprintf(stdout, "\nreport, figure and traces are in %s\n", out.dir)
+		fmt.Fprintf(stdout, "\nreport, figures and traces are in %s\n", out.dir)
 	}
 	return nil
+}
+
+// reference is the method that --against names.
+func (f compareFlags) reference(methods []search.Method) (string, error) {
+	name := f.against
+	if f.methods.compat != "" && name == plannerName {
+		name = referenceName
+	}
+	if name == "" || slices.ContainsFunc(methods, func(m search.Method) bool { return m.Name == name }) {
+		return name, nil
+	}
+	return "", cli.Inputf("--against %s: it is not among --methods %s", f.against, f.methods.list)
 }
 
 // replayGrid runs an experiment with a display and saves to out, which may be
 // nil, what is finished as it goes. Besides the traces of the grid it returns all
 // that out is to hold.
-func replayGrid(ctx context.Context, x *replay.Experiment, out *outDir, label string, stderr io.Writer, log *slog.Logger) (traces, finished []*replay.Trace, err error) {
+func replayGrid(ctx context.Context, x *replay.Experiment, out *outDir, begin func() display, log *slog.Logger) (traces, finished []*replay.Trace, err error) {
 	if out != nil {
 		x.Previous = out.previous
 	}
 	finished = slices.Clone(x.Previous)
-	var bar *cli.Progress
+	var view display
 	saved := time.Now()
 	x.Progress = func(p replay.Progress) {
-		if bar == nil {
-			bar = cli.NewProgress(stderr, log, label, int64(p.Total), false)
+		if view == nil {
+			view = begin()
 			if p.Taken > 0 {
 				log.Info("continuing", "finished runs", p.Taken, "of", p.Total)
 			}
 		}
-		bar.Set(int64(p.Finished), 0)
+		view.show(p)
 		if p.Last == nil || out == nil {
 			return
 		}
@@ -188,8 +213,8 @@ func replayGrid(ctx context.Context, x *replay.Experiment, out *outDir, label st
 	}
 	started := time.Now()
 	traces, err = x.Run(ctx)
-	if bar != nil {
-		bar.Finish()
+	if view != nil {
+		view.finish()
 	}
 	if err != nil {
 		return nil, nil, keep(err, out, finished)
@@ -234,6 +259,7 @@ func (f compareFlags) command() string {
 	add("datasets", f.datasets, "")
 	add("exclude", f.exclude, "")
 	add("clock", f.clock, string(replay.Training))
+	add("against", f.against, "")
 	return strings.Join(words, " ")
 }
 

@@ -39,6 +39,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newMethods(stdout),
 		newMetaTrain(stdout, stderr),
 		newAblation(stdout, stderr),
+		newReproduce(stdout, stderr),
+		newCompareRuns(stdout),
 		selection.New(stdout, stderr),
 		traintime.New(stdout, stderr),
 	)

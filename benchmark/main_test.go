@@ -222,7 +222,7 @@ func TestResultsDirectory(t *testing.T) {
 	store, out := smallStore(t, filepath.Join(tmp, "store")), filepath.Join(tmp, "run")
 	args := []string{"--data", store, "--seeds", "2", "--out", out}
 	mustRun(t, args...)
-	for _, name := range []string{"manifest.json", "report.md", "report.json", "regret.svg", "regret.png", "traces.parquet", "runs.parquet", "SHA256SUMS"} {
+	for _, name := range []string{"manifest.json", "report.md", "report.html", "report.json", "figures/regret.svg", "figures/regret.png", "tables/methods.csv", "traces.parquet", "runs.parquet", "SHA256SUMS"} {
 		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -269,17 +269,15 @@ func TestResultsDirectory(t *testing.T) {
 func snapshot(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	files := make(map[string][]byte)
-	entries, err := os.ReadDir(dir)
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || e.Name() == "decisions.parquet" || e.Name() == "SHA256SUMS" {
+			return err
+		}
+		files[path], err = os.ReadFile(path)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if e.Name() == "decisions.parquet" || e.Name() == "SHA256SUMS" {
-			continue
-		}
-		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
-			t.Fatal(err)
-		}
 	}
 	return files
 }

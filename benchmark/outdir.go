@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"quicktune/benchmark/replay"
 	"quicktune/benchmark/report"
 	"quicktune/internal/atomicfile"
@@ -22,9 +24,10 @@ import (
 const (
 	manifestFile = "manifest.json"
 	reportFile   = "report.md"
+	pageFile     = "report.html"
 	jsonFile     = "report.json"
-	vectorFile   = "regret.svg"
-	pictureFile  = "regret.png"
+	figuresDir   = "figures" // NAME.svg and NAME.png
+	tablesDir    = "tables"  // NAME.csv
 )
 
 // manifestFormat marks a directory of results as made by this command.
@@ -47,6 +50,12 @@ type manifest struct {
 	Clock         string   `json:"clock,omitempty"`
 	Command       string   `json:"command,omitempty"`
 	Go            string   `json:"go,omitempty"`
+
+	// Settings are the flags that made the traces, nil if another command than
+	// the comparison did.
+	Settings      *settings         `json:"settings,omitempty"`
+	DatasetHashes map[string]string `json:"data_set_hashes,omitempty"` // of the curves that could be chosen
+	TraceHashes   map[string]string `json:"trace_hashes,omitempty"`    // by method
 
 	Learning     []report.Learning `json:"learning,omitempty"`     // what methods learnt from
 	Dependencies map[string]string `json:"dependencies,omitempty"` // versions
@@ -95,8 +104,9 @@ func (o *outDir) save(traces []*replay.Trace) error {
 
 // publish writes everything about a comparison whose runs are all finished: the
 // traces of its grid and of further runs that the directory held before, the
-// report and, last, the manifest.
-func (o *outDir) publish(r *report.Report, x *replay.Experiment, traces, finished []*replay.Trace) error {
+// report and, last, the manifest. flags are those to run it again, nil if that
+// takes another command.
+func (o *outDir) publish(r *report.Report, x *replay.Experiment, flags *settings, traces, finished []*replay.Trace) error {
 	inGrid := make(map[replay.Key]bool, len(traces))
 	for _, t := range traces {
 		inGrid[t.Key] = true
@@ -110,40 +120,88 @@ func (o *outDir) publish(r *report.Report, x *replay.Experiment, traces, finishe
 	if err := o.save(all); err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		name string
-		fill func(io.Writer) error
-	}{
-		{vectorFile, r.SVG},
-		{pictureFile, r.PNG},
-		{reportFile, func(w io.Writer) error { return r.Markdown(w, vectorFile) }},
-		{jsonFile, r.JSON},
-	} {
-		if err := atomicfile.Write(filepath.Join(o.dir, f.name), f.fill); err != nil {
-			return err
-		}
+	if err := writePage(o.dir, r.Page()); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(filepath.Join(o.dir, jsonFile), r.JSON); err != nil {
+		return err
+	}
+	files := make(map[string]func(io.Writer) error)
+	for _, t := range r.Tables() {
+		files[t.Name+".csv"] = t.Write
+	}
+	if err := fillFolder(filepath.Join(o.dir, tablesDir), files); err != nil {
+		return err
 	}
 	m := manifest{
 		Finished: true, Traces: r.TraceHash, Runs: len(traces), Seeds: x.Seeds,
 		Workers: x.Workers, Clock: string(x.Clock), Command: r.Command, Go: runtime.Version(),
-		Learning: r.Learning,
+		Learning: r.Learning, Settings: flags, DatasetHashes: tableHashes(x.Tables), TraceHashes: methodHashes(traces),
+		Dependencies: dependencies(),
 	}
 	for _, t := range x.Tables {
 		m.Datasets = append(m.Datasets, t.Task.Name)
 	}
 	for _, method := range x.Methods {
-		m.Methods = append(m.Methods, method.Name+": "+method.Details)
+		m.Methods = append(m.Methods, methodLine(method.Name, method.Details))
 	}
 	for _, b := range x.Budgets {
 		m.Budgets = append(m.Budgets, cli.FormatBudget(b, r.Data.Unit))
 	}
+	return o.writeManifest(m)
+}
+
+// dependencies are the versions of the libraries in this program.
+func dependencies() map[string]string {
+	out := make(map[string]string)
 	if info, ok := debug.ReadBuildInfo(); ok {
-		m.Dependencies = make(map[string]string)
 		for _, d := range info.Deps {
-			m.Dependencies[d.Path] = d.Version
+			out[d.Path] = d.Version
 		}
 	}
-	return o.writeManifest(m)
+	return out
+}
+
+// writePage writes a page in both forms, with its figures in a folder of their
+// own.
+func writePage(dir string, p *report.Page) error {
+	figures := make(map[string]func(io.Writer) error)
+	for _, f := range p.Figures() {
+		figures[f.Name+".svg"], figures[f.Name+".png"] = f.SVG, f.PNG
+	}
+	if err := fillFolder(filepath.Join(dir, figuresDir), figures); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(filepath.Join(dir, reportFile), func(w io.Writer) error { return p.Markdown(w, figuresDir) }); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, pageFile), p.HTML)
+}
+
+// fillFolder writes files to a folder and removes what an earlier report left
+// there.
+func fillFolder(dir string, files map[string]func(io.Writer) error) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	old, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range old {
+		if files[e.Name()] == nil {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	// Each file waits for the disk.
+	var group errgroup.Group
+	group.SetLimit(8)
+	for name, fill := range files {
+		group.Go(func() error { return atomicfile.Write(filepath.Join(dir, name), fill) })
+	}
+	return group.Wait()
 }
 
 func readManifest(dir string) (manifest, error) {

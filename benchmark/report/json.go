@@ -14,12 +14,15 @@ import (
 func (r *Report) JSON(w io.Writer) error {
 	out := jsonReport{
 		Title: r.Title, TraceHash: r.TraceHash, Command: r.Command, Unit: string(r.Data.Unit),
-		Datasets: r.Datasets, Seeds: r.Seeds, Workers: r.Workers, Clock: string(r.Clock), Intervals: r.Bootstrap.String(),
+		Against: r.Against, Datasets: r.Datasets, Seeds: r.Seeds, Workers: r.Workers, Clock: string(r.Clock), Intervals: r.Bootstrap.String(),
 		Warnings: messages(r.Warnings), Learning: r.Learning,
 		Data: jsonData{
 			Name: r.Data.Name, Hash: r.Data.Hash, Datasets: r.Data.Datasets, Curves: r.Data.Curves, Epochs: r.Data.Epochs,
 			Time: r.Data.Time, Exclude: r.Data.Exclude, Notes: r.Data.Notes,
 		},
+	}
+	if f := r.Friedman; r.Against != "" {
+		out.Friedman = &jsonTest{ChiSquare: f.ChiSquare, P: f.P, F: known(f.F), PF: f.PF, Difference: r.Nemenyi.Difference, Warnings: messages(f.Warnings)}
 	}
 	for _, row := range r.Rows {
 		m := jsonMethod{
@@ -31,10 +34,18 @@ func (r *Report) JSON(w io.Writer) error {
 			Warnings: messages(row.Warnings),
 		}
 		for i, c := range row.Cells {
-			m.Budgets = append(m.Budgets, jsonCell{
+			cell := jsonCell{
 				Budget: r.Budgets[i], Label: cli.FormatBudget(r.Budgets[i], r.Data.Unit),
-				Regret: summarize(c.Regret), Rank: summarize(c.Rank),
-			})
+				Regret: summarize(c.Regret), Rank: summarize(c.Rank), IQM: c.IQM, Median: c.Median,
+			}
+			if r.Against != "" && row.Method.Name != r.Against {
+				p := c.Paired
+				cell.Paired = &jsonPaired{
+					Difference: summarize(p.Difference), Better: p.Better, Equal: p.Equal, Worse: p.Worse,
+					P: p.Test.P, Holm: p.Holm, Improvement: summarize(p.Improvement), Warnings: messages(p.Test.Warnings),
+				}
+			}
+			m.Budgets = append(m.Budgets, cell)
 		}
 		for d, name := range r.Datasets {
 			m.Regrets[name] = row.PerSet[d]
@@ -56,6 +67,8 @@ type jsonReport struct {
 	Workers   int          `json:"workers"`
 	Clock     string       `json:"clock"`
 	Intervals string       `json:"intervals"`
+	Against   string       `json:"against,omitempty"` // whom Paired compares with
+	Friedman  *jsonTest    `json:"friedman,omitempty"`
 	Methods   []jsonMethod `json:"methods"`
 	Learning  []Learning   `json:"learning,omitempty"`
 	TraceHash string       `json:"trace_hash"`
@@ -90,6 +103,32 @@ type jsonCell struct {
 	Label  string      `json:"label"`
 	Regret jsonSummary `json:"regret"`
 	Rank   jsonSummary `json:"rank"`
+	IQM    float64     `json:"regret_iqm"`
+	Median float64     `json:"regret_median"`
+	Paired *jsonPaired `json:"paired,omitempty"`
+}
+
+// jsonPaired compares with the method of Against: differences below 0 and
+// probabilities of improvement above one half are in favour of this one.
+type jsonPaired struct {
+	Difference  jsonSummary `json:"difference"`
+	Better      int         `json:"better"`
+	Equal       int         `json:"equal"`
+	Worse       int         `json:"worse"`
+	P           float64     `json:"p"`
+	Holm        float64     `json:"p_holm"`
+	Improvement jsonSummary `json:"probability_of_improvement"`
+	Warnings    []string    `json:"warnings,omitempty"`
+}
+
+// jsonTest is Friedman's test at the last budget.
+type jsonTest struct {
+	ChiSquare  float64  `json:"chi_square"`
+	P          float64  `json:"p"`
+	F          *float64 `json:"f"` // null where it is infinite
+	PF         float64  `json:"p_f"`
+	Difference float64  `json:"critical_difference"`
+	Warnings   []string `json:"warnings,omitempty"`
 }
 
 type jsonSummary struct {
@@ -112,7 +151,7 @@ func summarize(s stats.Summary) jsonSummary {
 }
 
 func known(v float64) *float64 {
-	if math.IsNaN(v) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return nil
 	}
 	return &v

@@ -1,8 +1,10 @@
 // Package report turns the traces of a comparison into what people read: a
-// table for the terminal, a Markdown page, a figure, and JSON.
+// table for the terminal, a page as Markdown and as HTML with its figures, CSV
+// tables and JSON.
 //
-// The same input gives the same bytes: nothing of the clock, the machine or the
-// order of goroutines gets into a report. The package refuses to run anything
+// The same input gives the same bytes: nothing of the clock or the order of
+// goroutines gets into a report, and nothing of the machine but the decision
+// times that the traces hold. The package refuses to run anything
 // and to say which method is the best; it orders rows by a number it names and
 // prints what the numbers must be read with as footnotes.
 package report
@@ -17,6 +19,7 @@ import (
 	"quicktune/benchmark/replay"
 	"quicktune/benchmark/stats"
 	"quicktune/internal/cli"
+	"quicktune/metadataset"
 	"quicktune/search"
 )
 
@@ -34,6 +37,16 @@ type Input struct {
 	// Command makes the same traces again.
 	Command   string
 	Bootstrap stats.Bootstrap
+	// Against names the method that all others are compared with, pair by pair;
+	// "" means the first of Methods.
+	Against string
+	// Store and Tables, if known, are what was replayed: they tell which models
+	// and curves the candidates of the traces are.
+	Store  *metadataset.Store
+	Tables []*replay.Table
+	// Calibration tells how good the forecasts of a method were; nil if no
+	// method has any.
+	Calibration *Calibration
 }
 
 // Learning is what a method learnt from other data sets, in one round of the
@@ -75,24 +88,47 @@ type Report struct {
 	TraceHash string
 	Command   string
 	Bootstrap stats.Bootstrap
+	// Against is the method that all others are paired with; "" if there is
+	// none other.
+	Against string
+	// The tests of all methods at the last budget, in the order of Rows.
+	Friedman stats.Friedman
+	Nemenyi  stats.Nemenyi
+	// Wilcoxon and Holm are the pairwise tests and their adjustment for all
+	// pairs.
+	Wilcoxon, Holm [][]float64
+	Calibration    *Calibration
 	// Warnings concern the whole comparison; others are with their cells.
 	Warnings []error
+
+	last *runs // to the last budget
+	pool *pool // nil if not known
 }
 
 // Row holds the numbers of one method.
 type Row struct {
 	Method   search.Method
-	Cells    []Cell // one a budget
-	Curve    stats.Curve
+	Cells    []Cell      // one a budget
+	Curve    stats.Curve // of the regret
+	Ranks    stats.Curve // of the rank
 	Spent    Spent
 	PerSet   []float64 // mean regret on each data set at the last budget
+	Reached  []float64 // share of targets reached at the times of Curve
 	Warnings []error
+	// Area is the mean regret over the logarithm of time, from the first time of
+	// Curve to the last.
+	Area stats.Summary
+
+	index int // in the runs
 }
 
 // Cell holds what a method reached by one budget.
 type Cell struct {
-	Regret stats.Summary // mean normalised regret
-	Rank   stats.Summary // mean rank of the mean regrets, 1 is best
+	Regret      stats.Summary // mean normalised regret
+	Rank        stats.Summary // mean rank of the mean regrets, 1 is best
+	IQM, Median float64       // of the regret over data sets
+	// Paired compares with the method of Report.Against; zero for that itself.
+	Paired stats.Paired
 }
 
 // Spent is what a run at the largest budget spends, on average.
@@ -101,6 +137,14 @@ type Spent struct {
 	Trials    float64
 	Decisions float64
 	Idle      float64 // share of the workers' time
+	// Stopped is the share of the candidates trained that were left before their
+	// last stored epoch, NaN if that is not known.
+	Stopped float64
+	// Models is how the epochs are shared among the models of the hub, nil if
+	// that is not known.
+	Models []float64
+	// DecisionSeconds is the real time of a decision on the machine that ran it.
+	DecisionSeconds float64
 }
 
 // curvePoints is the number of times at which the curves are computed.
@@ -121,12 +165,21 @@ func New(in Input) (*Report, error) {
 	r := &Report{
 		Title: in.Title, Data: in.Data, Budgets: in.Budgets, Workers: max(in.Workers, 1), Clock: in.Clock,
 		Learning: in.Learning, TraceHash: replay.Hash(in.Traces), Command: in.Command, Bootstrap: in.Bootstrap,
-		Rows: make([]Row, len(in.Methods)),
+		Calibration: in.Calibration, Rows: make([]Row, len(in.Methods)), pool: newPool(in.Store, in.Tables),
 	}
 	names := make([]string, len(in.Methods))
 	for i, m := range in.Methods {
 		names[i] = m.Name
-		r.Rows[i].Method = m
+		r.Rows[i].Method, r.Rows[i].index = m, i
+	}
+	reference := 0
+	if in.Against != "" {
+		if reference = slices.Index(names, in.Against); reference < 0 {
+			return nil, fmt.Errorf("no method %q to compare with; there are %s", in.Against, strings.Join(names, ", "))
+		}
+	}
+	if len(names) > 1 {
+		r.Against = names[reference]
 	}
 	runs := make([]*runs, len(in.Budgets))
 	for b, budget := range in.Budgets {
@@ -142,7 +195,8 @@ func New(in Input) (*Report, error) {
 	r.countSeeds(last)
 
 	for b, budget := range in.Budgets {
-		m := runs[b].only(whole.Datasets).regrets(budget).Means()
+		sample := runs[b].only(whole.Datasets).regrets(budget)
+		m := sample.Means()
 		if b+1 == len(in.Budgets) {
 			for i := range r.Rows {
 				r.Rows[i].PerSet = m.Values[i]
@@ -154,20 +208,38 @@ func New(in Input) (*Report, error) {
 			r.Rows[i].Cells = append(r.Rows[i].Cells, Cell{
 				Regret: resampler.Mean(m.Values[i]),
 				Rank:   resampler.Mean(ranks.Values[i]),
+				IQM:    stats.IQM(m.Values[i]), Median: stats.Median(m.Values[i]),
 			})
+		}
+		for i, p := range m.Against(reference, resampler) {
+			if i != reference {
+				p.Improvement = sample.ProbabilityOfImprovement(i, reference, resampler)
+				r.Rows[i].Cells[b].Paired = p
+			}
 		}
 	}
 	last = last.only(whole.Datasets)
-	for i, curve := range stats.Anytime(last.grid(in.Budgets[len(in.Budgets)-1]), in.Bootstrap, func(at float64) *stats.Matrix {
-		return last.regrets(at).Means()
-	}) {
+	r.last = last
+	end := in.Budgets[len(in.Budgets)-1]
+	times := last.grid(end)
+	// The regrets at each time serve both curves.
+	means := make(map[float64]*stats.Matrix, len(times))
+	for _, t := range times {
+		means[t] = last.regrets(t).Means()
+	}
+	regrets := stats.Anytime(times, in.Bootstrap, func(at float64) *stats.Matrix { return means[at] })
+	ranks := stats.Anytime(times, in.Bootstrap, func(at float64) *stats.Matrix { return means[at].Ranks() })
+	resampler := in.Bootstrap.Resampler(len(whole.Datasets))
+	for i := range r.Rows {
 		row := &r.Rows[i]
-		row.Curve = curve
-		row.Spent = last.spent(i)
+		row.Curve, row.Ranks = regrets[i], ranks[i]
+		row.Spent = last.spent(i, r.pool)
+		row.Area = resampler.Mean(last.areas(i, times[0], end))
+		row.Reached = stats.ReachedBy(last.hits(i), times)
 		if row.Method.Uses.Budget && len(in.Budgets) > 1 {
 			row.Warnings = append(row.Warnings, fmt.Errorf(
 				"knows the budget: each column is from runs of its own, and the curve over time is that of the runs to %s",
-				cli.FormatBudget(in.Budgets[len(in.Budgets)-1], in.Data.Unit)))
+				cli.FormatBudget(end, in.Data.Unit)))
 		}
 	}
 	slices.SortStableFunc(r.Rows, func(a, b Row) int {
@@ -178,8 +250,18 @@ func New(in Input) (*Report, error) {
 		}
 		return cmp.Compare(a.Method.Name, b.Method.Name)
 	})
+	final := &stats.Matrix{Datasets: r.Datasets}
+	for _, row := range r.Rows {
+		final.Methods = append(final.Methods, row.Method.Name)
+		final.Values = append(final.Values, row.PerSet)
+	}
+	r.Friedman, r.Nemenyi = final.Friedman(stats.CorrectTies), final.Nemenyi(significance)
+	r.Wilcoxon, r.Holm = final.Pairwise()
 	return r, nil
 }
+
+// significance is the level of the tests that need one.
+const significance = 0.05
 
 // countSeeds sets Seeds and warns of data sets with fewer runs.
 func (r *Report) countSeeds(all *runs) {
@@ -200,119 +282,4 @@ func (r *Report) countSeeds(all *runs) {
 				fmt.Errorf("fewer than %d runs on: %s", r.Seeds, strings.Join(short, ", ")))
 		}
 	}
-}
-
-// runs holds the traces that tell what methods reach by a budget.
-type runs struct {
-	methods  []string
-	datasets []string
-	traces   [][][]*replay.Trace // by method, data set; one a seed
-}
-
-// collect picks, for each method, data set and seed, the run with the smallest
-// budget that is not below budget: the run to that very budget where the method
-// looks at it. Data sets come in the order of the traces.
-func collect(traces []*replay.Trace, methods []string, budget float64) *runs {
-	r := &runs{methods: methods}
-	type place struct {
-		method, dataset string
-		seed            uint64
-	}
-	best := make(map[place]*replay.Trace)
-	var order []place
-	for _, t := range traces {
-		if !slices.Contains(r.datasets, t.Dataset) {
-			r.datasets = append(r.datasets, t.Dataset)
-		}
-		if t.Budget < budget {
-			continue
-		}
-		at := place{t.Method, t.Dataset, t.Seed}
-		old := best[at]
-		if old == nil {
-			order = append(order, at)
-		}
-		if old == nil || t.Budget < old.Budget {
-			best[at] = t
-		}
-	}
-	r.traces = make([][][]*replay.Trace, len(methods))
-	for i := range r.traces {
-		r.traces[i] = make([][]*replay.Trace, len(r.datasets))
-	}
-	for _, at := range order {
-		if i := slices.Index(methods, at.method); i >= 0 {
-			d := slices.Index(r.datasets, at.dataset)
-			r.traces[i][d] = append(r.traces[i][d], best[at])
-		}
-	}
-	return r
-}
-
-// only keeps some data sets.
-func (r *runs) only(datasets []string) *runs {
-	part := &runs{methods: r.methods, datasets: datasets, traces: make([][][]*replay.Trace, len(r.methods))}
-	for i := range r.methods {
-		for _, name := range datasets {
-			part.traces[i] = append(part.traces[i], r.traces[i][slices.Index(r.datasets, name)])
-		}
-	}
-	return part
-}
-
-// regrets reads the regret of every run at a time.
-func (r *runs) regrets(at float64) *stats.Sample {
-	s := &stats.Sample{Methods: r.methods, Datasets: r.datasets, Values: make([][][]float64, len(r.methods))}
-	for i, rows := range r.traces {
-		s.Values[i] = make([][]float64, len(rows))
-		for d, traces := range rows {
-			values := make([]float64, len(traces))
-			for k, t := range traces {
-				values[k] = t.RegretAt(at)
-			}
-			s.Values[i][d] = values
-		}
-	}
-	return s
-}
-
-// grid returns the times of the curves: from the first epoch that any run
-// finished, but at most three decades, to end.
-func (r *runs) grid(end float64) []float64 {
-	first := end
-	for _, rows := range r.traces {
-		for _, traces := range rows {
-			for _, t := range traces {
-				if len(t.Points) > 0 {
-					first = min(first, t.Points[0].Seconds)
-				}
-			}
-		}
-	}
-	if first >= end {
-		return []float64{end}
-	}
-	return stats.LogGrid(max(first, end/1000), end, curvePoints)
-}
-
-// spent averages what the runs of method i spent.
-func (r *runs) spent(i int) Spent {
-	var s Spent
-	n := 0.0
-	for _, traces := range r.traces[i] {
-		for _, t := range traces {
-			s.Epochs += float64(t.Epochs)
-			s.Trials += float64(t.Trials)
-			s.Decisions += float64(t.Decisions)
-			if t.End > 0 {
-				s.Idle += t.IdleSeconds / (float64(t.Workers) * t.End)
-			}
-			n++
-		}
-	}
-	s.Epochs /= n
-	s.Trials /= n
-	s.Decisions /= n
-	s.Idle /= n
-	return s
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -17,12 +18,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"gonum.org/v1/plot/vg"
-	"pgregory.net/rapid"
 
 	"quicktune/benchmark/replay"
 	"quicktune/benchmark/stats"
 	"quicktune/internal/cli"
+	"quicktune/internal/figure"
 	"quicktune/search"
 )
 
@@ -119,7 +119,7 @@ func golden(t *testing.T, name string, write func(io.Writer) error) {
 func TestGoldenFiles(t *testing.T) {
 	r := mustNew(t, example())
 	golden(t, "example.txt", r.Text)
-	golden(t, "example.md", func(w io.Writer) error { return r.Markdown(w, "regret.svg") })
+	golden(t, "example.md", func(w io.Writer) error { return r.Markdown(w, "figures") })
 	golden(t, "example.json", r.JSON)
 
 	// One data set, one run, epochs for time, the decision clock.
@@ -175,14 +175,14 @@ func TestNumbersOfTheExample(t *testing.T) {
 	if curve.Times[0] != 57.6 || curve.Times[len(curve.Times)-1] != 57600 || curve.Points[i].Mean != 0.5 {
 		t.Errorf("times %v to %v, regret %v after 1000 s", curve.Times[0], curve.Times[len(curve.Times)-1], curve.Points[i].Mean)
 	}
-	if s := r.Rows[0].Spent; s != (Spent{Epochs: 40, Trials: 10, Decisions: 12, Idle: 0.125}) {
+	if s := r.Rows[0].Spent; s.Epochs != 40 || s.Trials != 10 || s.Decisions != 12 || s.Idle != 0.125 || !math.IsNaN(s.Stopped) || s.Models != nil {
 		t.Errorf("spent %+v", s)
 	}
 }
 
 func TestReportDoesNotDependOnTheOrderOfTraces(t *testing.T) {
 	want := new(bytes.Buffer)
-	if err := mustNew(t, example()).Markdown(want, "f.svg"); err != nil {
+	if err := mustNew(t, example()).Markdown(want, "f"); err != nil {
 		t.Fatal(err)
 	}
 	in := example()
@@ -191,7 +191,7 @@ func TestReportDoesNotDependOnTheOrderOfTraces(t *testing.T) {
 		return strings.Compare(a.Dataset, b.Dataset)*4 + strings.Compare(a.Method, b.Method)*2 + int(b.Seed) - int(a.Seed)
 	})
 	got := new(bytes.Buffer)
-	if err := mustNew(t, in).Markdown(got, "f.svg"); err != nil {
+	if err := mustNew(t, in).Markdown(got, "f"); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want.String(), got.String()); diff != "" {
@@ -243,18 +243,41 @@ func svgTexts(t *testing.T, data []byte) (texts []string) {
 	}
 }
 
-func TestFigure(t *testing.T) {
+func TestFigures(t *testing.T) {
 	r := mustNew(t, example())
-	var one, two, pixels bytes.Buffer
-	for _, w := range []*bytes.Buffer{&one, &two} {
-		if err := r.SVG(w); err != nil {
-			t.Fatal(err)
+	byName := make(map[string]figure.Figure)
+	var names []string
+	for _, f := range r.Page().Figures() {
+		byName[f.Name] = f
+		names = append(names, f.Name)
+		var one, two, pixels bytes.Buffer
+		for _, err := range []error{f.SVG(&one), f.SVG(&two), f.PNG(&pixels)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(one.Bytes(), two.Bytes()) {
+			t.Errorf("%s: the same report gives two figures", f.Name)
+		}
+		if texts := svgTexts(t, one.Bytes()); !slices.Contains(texts, f.Alt) {
+			t.Errorf("%s: no title among %q", f.Name, texts)
+		}
+		if image, err := png.Decode(&pixels); err != nil || image.Bounds().Size().X < 1300 {
+			t.Errorf("%s: %v", f.Name, err)
+		}
+		if f.Alt == "" || f.Caption == "" || f.Title == "" {
+			t.Errorf("%s: lacks words", f.Name)
 		}
 	}
-	if !bytes.Equal(one.Bytes(), two.Bytes()) {
-		t.Error("the same report gives two figures")
+	// Without a meta-dataset at hand and without measured times.
+	if want := []string{"regret", "rank", "critical-differences", "targets", "profiles", "datasets"}; !slices.Equal(names, want) {
+		t.Errorf("figures %q, want %q", names, want)
 	}
-	texts := svgTexts(t, one.Bytes())
+	var svg bytes.Buffer
+	if err := byName["regret"].SVG(&svg); err != nil {
+		t.Fatal(err)
+	}
+	texts := svgTexts(t, svg.Bytes())
 	for _, want := range []string{
 		"Mean normalised regret over training time on a logarithmic axis; at 16h: Knows | all 0.094, Fast search 0.125, Slow search 0.286",
 		"3 data sets, 2 seeds each, 2 workers; bands: 95 % bootstrap over data sets",
@@ -265,16 +288,6 @@ func TestFigure(t *testing.T) {
 			t.Errorf("the figure lacks %q; it has %q", want, texts)
 		}
 	}
-	if err := r.PNG(&pixels); err != nil {
-		t.Fatal(err)
-	}
-	image, err := png.Decode(&pixels)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if size := image.Bounds().Size(); size.X < 1300 || size.Y < 800 {
-		t.Errorf("the picture has %v pixels", size)
-	}
 }
 
 func TestFigureOfOnePoint(t *testing.T) {
@@ -282,55 +295,154 @@ func TestFigureOfOnePoint(t *testing.T) {
 	in.Budgets = []float64{5} // before the first epoch ends
 	r := mustNew(t, in)
 	var svg bytes.Buffer
-	if err := r.SVG(&svg); err != nil {
+	if err := r.Regret().SVG(&svg); err != nil {
 		t.Fatal(err)
 	}
 	if texts := svgTexts(t, svg.Bytes()); !slices.Contains(texts, "5 s") || !slices.Contains(texts, "1.0") {
 		t.Errorf("texts %q", texts)
 	}
+	for _, f := range r.Page().Figures() {
+		if err := f.SVG(io.Discard); err != nil {
+			t.Errorf("%s: %v", f.Name, err)
+		}
+	}
 }
 
-func TestSpreadKeepsOrderGapAndBounds(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		const gap, lo, hi = 12, 10, 300
-		places := rapid.SliceOfN(rapid.Map(rapid.IntRange(lo, hi), func(i int) vg.Length { return vg.Length(i) }), 1, 20).Draw(t, "places")
-		got := spread(places, gap, lo, hi)
-		apart := true
-		for i := range got {
-			if got[i] < lo-1e-9 || got[i] > hi+1e-9 {
-				t.Fatalf("%v to %v: outside [%d, %d]", places, got, lo, hi)
-			}
-			for k := range i {
-				if math.Abs(float64(got[i]-got[k])) < gap-1e-9 {
-					t.Fatalf("%v to %v: %d and %d overlap", places, got, i, k)
-				}
-				if places[i] < places[k] != (got[i] < got[k]) && places[i] != places[k] {
-					t.Fatalf("%v to %v: %d and %d change places", places, got, i, k)
-				}
-				apart = apart && math.Abs(float64(places[i]-places[k])) >= gap
-			}
+func TestPairsOfTheExample(t *testing.T) {
+	in := example()
+	in.Against = "fast"
+	r := mustNew(t, in)
+	// At 16 h "knows" has 0.0625, 0.09375, 0.125 and "fast" 0.125 everywhere.
+	c := r.Rows[0].Cells[1].Paired
+	if r.Against != "fast" || c.Better != 2 || c.Equal != 1 || c.Worse != 0 || math.Abs(c.Difference.Mean+0.03125) > 1e-12 || c.Test.P != 0.5 || c.Holm != 0.5 {
+		t.Errorf("paired %+v", c)
+	}
+	// "slow" is worse in every run: two data sets more than "fast".
+	if c := r.Rows[2].Cells[1].Paired; c.Worse != 3 || c.Improvement.Mean != 0 || c.Test.P != 0.25 || c.Holm != 0.5 {
+		t.Errorf("paired %+v", c)
+	}
+	if c := r.Rows[1].Cells[1].Paired; c.Better+c.Equal+c.Worse != 0 {
+		t.Errorf("a method paired with itself: %+v", c)
+	}
+	in.Against = "absent"
+	if _, err := New(in); err == nil || err.Error() != `no method "absent" to compare with; there are slow, knows, fast` {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestHTMLHoldsEverythingItNeeds(t *testing.T) {
+	r := mustNew(t, example())
+	var one, two bytes.Buffer
+	for _, w := range []*bytes.Buffer{&one, &two} {
+		if err := r.HTML(w); err != nil {
+			t.Fatal(err)
 		}
-		if apart {
-			for i := range got {
-				if math.Abs(float64(got[i]-places[i])) > 1e-9 {
-					t.Fatalf("%v to %v: moved without need", places, got)
-				}
-			}
+	}
+	page := one.String()
+	if page != two.String() {
+		t.Error("the same report gives two pages")
+	}
+	for _, never := range []string{"<script", "http://", "https://", "url(", "@import", "src="} {
+		if strings.Contains(strings.ReplaceAll(strings.ReplaceAll(page, "http://www.w3.org/2000/svg", ""), "http://www.w3.org/1999/xlink", ""), never) {
+			t.Errorf("the page holds %q", never)
 		}
-	})
-	// Two labels that want the same place share the way.
-	if got := spread([]vg.Length{100, 100}, 12, 0, 300); got[0] != 106 || got[1] != 94 {
-		t.Errorf("equal places go to %v, want 106 and 94", got)
+	}
+	for want, n := range map[string]int{
+		"<svg ": 12, "role=\"img\"": 12, "<figcaption>": 6, "prefers-color-scheme:dark": 1, "Knows | all": 12, "<h1>": 1, "name=\"viewport\"": 1,
+	} {
+		if got := strings.Count(page, want); got < n {
+			t.Errorf("%d times %q, want at least %d", got, want, n)
+		}
+	}
+	// Every colour of the figures that must change with the ground is a variable.
+	for _, fixed := range []string{"fill:#222222", "stroke:#222222", "fill:#FFFFFF", "stroke:#DDDDDD"} {
+		if strings.Contains(page, fixed) {
+			t.Errorf("%s is not themed", fixed)
+		}
+	}
+}
+
+func TestInlineMarks(t *testing.T) {
+	for text, want := range map[string]string{
+		"a **b** `c<d` e[^2]": `a <strong>b</strong> <code>c&lt;d</code> e<sup><a href="#n2">2</a></sup>`,
+		"5 * 3 [0.1, 0.2] `x": "5 * 3 [0.1, 0.2] `x",
+		"**T** (`m`)":         "<strong>T</strong> (<code>m</code>)",
+		"a & b":               "a &amp; b",
+	} {
+		if got := inline(text); got != want {
+			t.Errorf("%q gives %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestTablesAreCompleteCSV(t *testing.T) {
+	r := mustNew(t, example())
+	want := map[string]int{"methods": 7, "datasets": 10, "curves": 1 + 3*121, "spent": 4, "paired": 5, "pairs": 4}
+	for _, table := range r.Tables() {
+		var b bytes.Buffer
+		if err := table.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := csv.NewReader(&b).ReadAll()
+		if err != nil || len(rows) != want[table.Name] {
+			t.Errorf("%s: %d rows, want %d (%v)", table.Name, len(rows), want[table.Name], err)
+		}
+		delete(want, table.Name)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+}
+
+func TestCalibrationOfKnownForecasts(t *testing.T) {
+	c := &Calibration{Method: "m", What: "scores"}
+	for i := range 100 {
+		level := (float64(i) + 0.5) / 100
+		// On A the quantiles are right, on B every observation is high.
+		c.Forecasts = append(c.Forecasts, Forecast{Dataset: "A", Predicted: 0.5, Observed: level, Level: level}, Forecast{Dataset: "B", Predicted: 0.5, Observed: 0.75, Level: 1})
+	}
+	if got := c.coverage(0, []float64{0.1, 0.9, 1}); !slices.Equal(got, []float64{0.05, 0.45, 1}) {
+		t.Errorf("coverage %v", got)
+	}
+	if got := c.MeanError(0); math.Abs(got-0.25) > 1e-12 {
+		t.Errorf("mean error %v, want .25 on both", got)
+	}
+	for _, f := range c.Figures() {
+		if err := f.SVG(io.Discard); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAblationPage(t *testing.T) {
+	cell := func(v float64) stats.Summary {
+		return stats.Summary{Mean: v, Low: v / 2, High: 2 * v, Level: .95, N: 20}
+	}
+	a := &Ablation{Title: "Ablation", Command: "go run ./benchmark ablation", Seeds: 5, Tables: []AblationTable{
+		{Name: "parts", Title: "Parts", Head: "form", Datasets: 20, Budgets: []string{"1h", "16h"}, Rows: []AblationRow{
+			{Name: "+M +C +G", Regret: []stats.Summary{cell(.2), cell(.1)}}, {Name: "-M +C +G", Regret: []stats.Summary{cell(.3), cell(.2)}},
+		}},
+		{Name: "hub", Title: "Size of the hub", Head: "models", Datasets: 20, Budgets: []string{"1h", "16h"}, Rows: []AblationRow{
+			{Name: "1", Hub: 1, Regret: []stats.Summary{cell(.4), cell(.3)}}, {Name: "24", Hub: 24, Regret: []stats.Summary{cell(.2), cell(.1)}},
+		}},
+	}}
+	var b bytes.Buffer
+	if err := a.Page().Markdown(&b, "figures"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| -M +C +G | 0.300 [0.150, 0.600] | 0.200 [0.100, 0.400] |", "](figures/parts.svg)", "against the number of models: 1 0.300, 24 0.100](figures/hub.svg)"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if err := a.Page().HTML(io.Discard); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestStylesAreStableAndDistinct(t *testing.T) {
-	known := []string{
-		"quicktune", "random", "random-distinct", "successive-halving", "hyperband", "hyperband-hpbandster", "hyperband-synetune",
-		"asha", "asha-stopping", "asha-synetune-promotion", "asha-synetune-stopping", "bohb", "dehb", "smac",
-	}
 	seen := make(map[string]string)
-	for _, name := range known {
+	for _, name := range Styled() {
 		s := fmt.Sprint(styleOf(name))
 		if other, twice := seen[s]; twice {
 			t.Errorf("%s and %s look alike", name, other)
@@ -338,13 +450,14 @@ func TestStylesAreStableAndDistinct(t *testing.T) {
 		seen[s] = name
 	}
 	// Fixed for good: a colour in an old figure means the same in a new one.
-	for name, want := range map[string]lineStyle{
-		"asha":             {color: blue},
-		"asha-stopping":    {color: blue, dashes: dashes[1]},
-		"hyperband":        {color: vermillion},
-		"random":           {color: grey},
-		"quicktune":        {color: black},
-		"somebodys-method": {color: orange, dashes: dashes[3]},
+	for name, want := range map[string]figure.Line{
+		"asha":                      {Color: figure.Blue},
+		"asha-stopping":             {Color: figure.Blue, Dashes: dashes[1]},
+		"hyperband":                 {Color: figure.Vermillion},
+		"random":                    {Color: figure.Grey},
+		"quicktune":                 {Color: figure.Black},
+		"quicktune-reference:hub=4": {Color: figure.Black, Dashes: dashes[1]},
+		"somebodys-method":          {Color: figure.Orange, Dashes: dashes[3]},
 	} {
 		if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(styleOf(name))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -355,7 +468,7 @@ func TestStylesAreStableAndDistinct(t *testing.T) {
 func TestTimeTicks(t *testing.T) {
 	labels := func(unit cli.TimeUnit, lo, hi float64, budgets ...float64) string {
 		var words []string
-		for _, tick := range (timeTicks{unit: unit, budgets: budgets}).Ticks(lo, hi) {
+		for _, tick := range timeTicks(unit, lo, hi, budgets) {
 			words = append(words, tick.Label)
 		}
 		return strings.Join(words, ", ")

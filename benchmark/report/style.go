@@ -3,80 +3,92 @@ package report
 import (
 	"hash/fnv"
 	"image/color"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot/vg"
-)
 
-// lineStyle is how the curve of a method is drawn.
-type lineStyle struct {
-	color  color.NRGBA
-	dashes []vg.Length
-}
-
-// The colours of Okabe and Ito (Color Universal Design, 2008), which people
-// with any of the common colour vision deficiencies can tell apart, without
-// the yellow that white paper swallows, and with a grey for random search.
-var (
-	black      = color.NRGBA{0x00, 0x00, 0x00, 0xff}
-	grey       = color.NRGBA{0x77, 0x77, 0x77, 0xff}
-	orange     = color.NRGBA{0xe6, 0x9f, 0x00, 0xff}
-	skyBlue    = color.NRGBA{0x56, 0xb4, 0xe9, 0xff}
-	green      = color.NRGBA{0x00, 0x9e, 0x73, 0xff}
-	blue       = color.NRGBA{0x00, 0x72, 0xb2, 0xff}
-	vermillion = color.NRGBA{0xd5, 0x5e, 0x00, 0xff}
-	purple     = color.NRGBA{0xcc, 0x79, 0xa7, 0xff}
+	"quicktune/internal/figure"
 )
 
 // The dashes, in points. Solid is for the plain form of a method.
 var dashes = [][]vg.Length{nil, {5, 2}, {1.5, 1.5}, {6, 2, 1.5, 2}}
 
-// families are the methods whose colour is fixed. A name with a suffix, such
-// as hyperband-synetune, is a variant: the colour of its family, dashed.
-var families = map[string]color.NRGBA{
-	"quicktune":          black,
-	"random":             grey,
-	"successive-halving": orange,
-	"hyperband":          vermillion,
-	"asha":               blue,
-	"bohb":               green,
-	"dehb":               purple,
-	"smac":               skyBlue,
+// fixed is the style of a method: a colour and one of the dashes.
+type fixed struct {
+	color  color.NRGBA
+	dashes int
 }
 
-// variants are the dashes of suffixes that occur side by side.
-var variants = map[string]int{
-	"distinct":           1,
-	"hpbandster":         1,
-	"synetune":           2,
-	"stopping":           1,
-	"synetune-promotion": 2,
-	"synetune-stopping":  3,
+// styles are those of the methods of this project, for good: a line in an old
+// figure means the same in a new one. No two are alike.
+var styles = map[string]fixed{
+	"quicktune":               {figure.Black, 0},
+	"quicktune-reference":     {figure.Black, 1},
+	"lce-stopping":            {figure.Black, 2},
+	"dyhpo":                   {figure.Black, 3},
+	"random":                  {figure.Grey, 0},
+	"random-distinct":         {figure.Grey, 1},
+	"oracle":                  {figure.Grey, 2},
+	"median-stopping":         {figure.Grey, 3},
+	"successive-halving":      {figure.Orange, 0},
+	"tpe":                     {figure.Orange, 1},
+	"tpe-hyperopt":            {figure.Orange, 2},
+	"freeze-thaw":             {figure.Orange, 3},
+	"hyperband":               {figure.Vermillion, 0},
+	"hyperband-hpbandster":    {figure.Vermillion, 1},
+	"hyperband-synetune":      {figure.Vermillion, 2},
+	"percentile-stopping":     {figure.Vermillion, 3},
+	"asha":                    {figure.Blue, 0},
+	"asha-stopping":           {figure.Blue, 1},
+	"asha-synetune-promotion": {figure.Blue, 2},
+	"asha-synetune-stopping":  {figure.Blue, 3},
+	"bohb":                    {figure.Green, 0},
+	"bohb:nearest":            {figure.Green, 1},
+	"fsbo":                    {figure.Green, 2},
+	"meta-trees":              {figure.Green, 3},
+	"dehb":                    {figure.Purple, 0},
+	"dehb:nearest":            {figure.Purple, 1},
+	"default-model":           {figure.Purple, 2},
+	"portfolio":               {figure.Purple, 3},
+	"smac":                    {figure.SkyBlue, 0},
+	"smac-mf":                 {figure.SkyBlue, 1},
+	"gp-bo":                   {figure.SkyBlue, 2},
+	"mobster":                 {figure.SkyBlue, 3},
+}
+
+// Styled lists the methods whose style is fixed, sorted.
+func Styled() []string {
+	var names []string
+	for name := range styles {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // styleOf returns the style of a method, which depends on its name alone, so
-// that it is the same in every figure. Names that nobody fixed get one of 21
-// styles by their hash.
-func styleOf(method string) lineStyle {
+// that it is the same in every figure. A name with a suffix, such as
+// quicktune-reference:hub=4, is a variant: the colour of its family, dashed by
+// the suffix. Any other name gets one of 21 styles by its hash.
+func styleOf(method string) figure.Line {
+	if s, ok := styles[method]; ok {
+		return figure.Line{Color: s.color, Dashes: dashes[s.dashes]}
+	}
 	family := method
 	for {
-		if c, ok := families[family]; ok {
-			suffix := strings.TrimPrefix(strings.TrimPrefix(method, family), "-")
-			dash, known := variants[suffix]
-			if !known && suffix != "" {
-				dash = 1 + int(hashName(suffix)%3)
-			}
-			return lineStyle{color: c, dashes: dashes[dash]}
-		}
-		cut := strings.LastIndexByte(family, '-')
+		cut := strings.LastIndexAny(family, "-:")
 		if cut < 0 {
 			break
 		}
 		family = family[:cut]
+		if s, ok := styles[family]; ok {
+			return figure.Line{Color: s.color, Dashes: dashes[1+hashName(method[cut:])%3]}
+		}
 	}
-	others := []color.NRGBA{orange, skyBlue, green, blue, vermillion, purple, grey}
+	others := []color.NRGBA{figure.Orange, figure.SkyBlue, figure.Green, figure.Blue, figure.Vermillion, figure.Purple, figure.Grey}
 	h := hashName(method)
-	return lineStyle{color: others[h%7], dashes: dashes[1+h/7%3]}
+	return figure.Line{Color: others[h%7], Dashes: dashes[1+h/7%3]}
 }
 
 func hashName(name string) uint32 {

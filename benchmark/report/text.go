@@ -34,6 +34,9 @@ func (r *Report) Text(w io.Writer) error {
 	fmt.Fprintf(&b, "mean normalised regret and mean rank over %s, %s each, %s, %s clock\n\n",
 		plural(len(r.Datasets), "data set"), plural(r.Seeds, "seed"), plural(r.Workers, "worker"), r.Clock)
 	t.write(&b)
+	if r.Against != "" {
+		r.pairedText(&b, &notes)
+	}
 	if len(notes.texts)+len(r.Warnings) > 0 {
 		b.WriteByte('\n')
 	}
@@ -45,6 +48,33 @@ func (r *Report) Text(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// pairedText writes the comparison of all methods with one.
+func (r *Report) pairedText(b *strings.Builder, notes *footnotes) {
+	head, under := []string{""}, []string{"method"}
+	for _, budget := range r.Budgets {
+		head = append(head, cli.FormatBudget(budget, r.Data.Unit), "", "")
+		under = append(under, "difference", "+/=/-", "p")
+	}
+	t := table{head, under}
+	for _, row := range r.Rows {
+		if row.Method.Name == r.Against {
+			continue
+		}
+		cells := []string{row.Method.Name}
+		for _, c := range row.Cells {
+			p := c.Paired
+			cells = append(cells, number(p.Difference.Mean, 3), fmt.Sprintf("%d/%d/%d", p.Better, p.Equal, p.Worse), probability(p.Holm)+superscript(notes.mark(p.Test.Warnings)))
+		}
+		t = append(t, cells)
+	}
+	adjusted := ""
+	if len(r.Rows) > 2 {
+		adjusted = ", adjusted by Holm for " + plural(len(r.Rows)-1, "comparison")
+	}
+	fmt.Fprintf(b, "\nagainst %s: difference of regrets, data sets on which better/equal/worse,\np of Wilcoxon's signed-rank test%s\n\n", r.Against, adjusted)
+	t.write(b)
 }
 
 // table is rows of cells of equal number. The first column is aligned to the

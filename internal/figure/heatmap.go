@@ -14,7 +14,8 @@ type Cell struct {
 }
 
 // HeatMap is a table of shades. Where its columns do not fit side by side, they
-// are broken into blocks below each other.
+// are broken into blocks below each other; where their names would take too much
+// of the width, each stands above its row.
 type HeatMap struct {
 	Rows, Columns []string
 	Cells         [][]Cell // by row, then column
@@ -25,7 +26,7 @@ type HeatMap struct {
 }
 
 const (
-	leastCell = vg.Length(12)
+	leastCell = vg.Length(12.5)
 	mostCell  = vg.Length(34)
 	cellHigh  = vg.Length(14)
 	headSize  = vg.Length(8)
@@ -36,7 +37,11 @@ type heatLayout struct {
 	left, right, top vg.Length
 	cell             vg.Length
 	perBlock, blocks int
+	above            vg.Length // room for a name above each row, 0 if it stands at the left
 }
+
+// row is the height of a row.
+func (l heatLayout) row() vg.Length { return cellHigh + l.above }
 
 func (h HeatMap) layout(width vg.Length) heatLayout {
 	name, head := Text(headSize, Ink, draw.XRight, draw.YCenter), Text(headSize, Ink, draw.XLeft, draw.YCenter)
@@ -48,6 +53,9 @@ func (h HeatMap) layout(width vg.Length) heatLayout {
 		l.top = max(l.top, head.Width(c)*wider)
 	}
 	l.left += edge + 5
+	if l.left > 0.4*width {
+		l.left, l.above = edge, headSize+3
+	}
 	// Heads lean by 60 degrees, so the last one reaches beyond its column.
 	l.right = l.top*0.5 + edge
 	if h.Beside != "" {
@@ -70,7 +78,7 @@ func (h HeatMap) layout(width vg.Length) heatLayout {
 // Height is that of the whole heat map at a width.
 func (h HeatMap) Height(width vg.Length) vg.Length {
 	l := h.layout(width)
-	return vg.Length(l.blocks)*(l.top+cellHigh*vg.Length(len(h.Rows))+8) + 2*edge
+	return vg.Length(l.blocks)*(l.top+l.row()*vg.Length(len(h.Rows))+8) + 2*edge
 }
 
 // Draw draws the heat map into all of c.
@@ -80,8 +88,9 @@ func (h HeatMap) Draw(c draw.Canvas) {
 	head := Text(headSize, Ink, draw.XLeft, draw.YCenter)
 	head.Rotation = math.Pi / 3
 	beside := Text(headSize, Ink, draw.XLeft, draw.YCenter)
+	above := Text(headSize, Ink, draw.XLeft, draw.YBottom)
 	for b := range l.blocks {
-		top := c.Max.Y - edge - vg.Length(b)*(l.top+cellHigh*vg.Length(len(h.Rows))+8) - l.top
+		top := c.Max.Y - edge - vg.Length(b)*(l.top+l.row()*vg.Length(len(h.Rows))+8) - l.top
 		columns := h.Columns[b*l.perBlock : min((b+1)*l.perBlock, len(h.Columns))]
 		right := c.Min.X + l.left + l.cell*vg.Length(len(columns))
 		for i, title := range columns {
@@ -90,11 +99,15 @@ func (h HeatMap) Draw(c draw.Canvas) {
 		// The words stand beside the last block, or beside every one if the heads
 		// leave room above them.
 		if h.Beside != "" {
-			c.FillText(beside, vg.Point{X: right + 6, Y: top - cellHigh*vg.Length(len(h.Rows)) - 5}, h.Beside)
+			c.FillText(beside, vg.Point{X: right + 6, Y: top - l.row()*vg.Length(len(h.Rows)) - 5}, h.Beside)
 		}
 		for r, row := range h.Rows {
-			y := top - cellHigh*vg.Length(r+1)
-			c.FillText(name, vg.Point{X: c.Min.X + l.left - 4, Y: y + cellHigh/2}, row)
+			y := top - l.row()*vg.Length(r+1)
+			if l.above > 0 {
+				c.FillText(above, vg.Point{X: c.Min.X + l.left, Y: y + cellHigh}, row)
+			} else {
+				c.FillText(name, vg.Point{X: c.Min.X + l.left - 4, Y: y + cellHigh/2}, row)
+			}
 			for i := range columns {
 				h.cell(c, h.Cells[r][b*l.perBlock+i], c.Min.X+l.left+l.cell*vg.Length(i), y, l.cell)
 			}

@@ -22,7 +22,8 @@ func LinearTicks(lo, hi float64, want int, format func(v float64, decimals int) 
 	decimals := max(0, int(-math.Floor(math.Log10(step)+1e-9)))
 	var ticks []Tick
 	for k := math.Ceil(lo/step - 1e-9); k*step <= hi+step*1e-9; k++ {
-		ticks = append(ticks, Tick{k * step, number(k*step, decimals, format)})
+		v := k*step + 0 // not -0
+		ticks = append(ticks, Tick{v, number(v, decimals, format)})
 	}
 	return ticks
 }
@@ -30,9 +31,6 @@ func LinearTicks(lo, hi float64, want int, format func(v float64, decimals int) 
 func number(v float64, decimals int, format func(float64, int) string) string {
 	if format != nil {
 		return format(v, decimals)
-	}
-	if v == 0 {
-		v = 0 // not -0
 	}
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
