@@ -100,6 +100,19 @@ func describe(ctx context.Context, chosen []plan.Dataset, log *slog.Logger) ([]p
 	return list, nil
 }
 
+// loadPlanned loads a data set and checks that it is the one of the plan.
+func loadPlanned(ctx context.Context, d plan.Dataset) (*images.Set, error) {
+	s, err := loadSet(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if s.Hash() != d.Hash {
+		return nil, fmt.Errorf("data set %q is not what it was when the sweep was planned: put the old pictures back, or begin a new sweep", d.Name)
+	}
+	s.Name = d.Name
+	return s, nil
+}
+
 // provide returns a function that loads the data sets of a plan, as they were
 // when the plan was made, and keeps a few in memory.
 func provide(ctx context.Context, p *plan.Plan, keep int) func(name string) (*trainer.Images, error) {
@@ -108,14 +121,10 @@ func provide(ctx context.Context, p *plan.Plan, keep int) func(name string) (*tr
 		if !ok {
 			return nil, fmt.Errorf("the plan has no data set %q", name)
 		}
-		s, err := loadSet(ctx, d)
+		s, err := loadPlanned(ctx, d)
 		if err != nil {
 			return nil, err
 		}
-		if s.Hash() != d.Hash {
-			return nil, fmt.Errorf("data set %q is not what it was when the sweep was planned: put the old pictures back, or begin a new sweep", name)
-		}
-		s.Name = d.Name
 		return s.Split()
 	})
 	return func(name string) (*trainer.Images, error) { return c.Get(ctx, name) }

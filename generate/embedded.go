@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"math"
+	"runtime"
+	"strconv"
 
+	"quicktune/generate/dispatch"
 	"quicktune/generate/hub"
 	"quicktune/generate/plan"
 	"quicktune/generate/trainer"
@@ -16,11 +21,20 @@ import (
 type backend struct {
 	name       string // in the plan
 	modelParam string
+	anyModel   bool // models are named by the user, not chosen among those of the space
 	space      func(epochs int) (*space.Space, error)
 	models     func() ([]metadataset.Model, error)
-	trainer    func(data func(name string) (*trainer.Images, error)) trainer.Trainer
+	// dispatcher prepares the work on a plan in a directory.
+	dispatcher func(ctx context.Context, dir string, p *plan.Plan, workers int, log *slog.Logger) (*dispatching, error)
 	// seconds estimates what an epoch of a trial takes on one core.
 	seconds func(p *plan.Plan) func(plan.Trial) (train, eval float64)
+}
+
+// dispatching is who works on a plan.
+type dispatching struct {
+	dispatch.Dispatcher
+	notes []string // on how seconds were measured
+	stop  func()   // ends what was started; nil for nothing
 }
 
 const (
@@ -28,13 +42,20 @@ const (
 	scratchName  = "embedded, from scratch"
 )
 
-// findBackend returns the trainer that a plan names.
-func findBackend(name string) (*backend, error) {
+// findBackend returns the trainer that a plan in a directory names.
+func findBackend(name, dir string) (*backend, error) {
 	switch name {
 	case embeddedName:
 		return embedded(name, hub.Weights), nil
 	case scratchName:
 		return embedded(name, scratch), nil
+	}
+	if _, _, ok := parseTimmTrainer(name); ok {
+		o, err := readTimmOptions(dir)
+		if err != nil {
+			return nil, err
+		}
+		return timmBackend(name, nil, o)
 	}
 	return nil, fmt.Errorf("unknown trainer %q", name)
 }
@@ -42,12 +63,21 @@ func findBackend(name string) (*backend, error) {
 func embedded(name string, weights func(model string) (*vision.Weights, error)) *backend {
 	return &backend{
 		name: name, modelParam: "model",
-		space:  trainer.Space,
-		models: func() ([]metadataset.Model, error) { return embeddedHub(weights) },
-		trainer: func(data func(string) (*trainer.Images, error)) trainer.Trainer {
-			return &trainer.Embedded{Images: data, Weights: weights}
-		},
+		space:   trainer.Space,
+		models:  func() ([]metadataset.Model, error) { return embeddedHub(weights) },
 		seconds: embeddedSeconds,
+		dispatcher: func(ctx context.Context, _ string, p *plan.Plan, workers int, log *slog.Logger) (*dispatching, error) {
+			n := workerCount(workers)
+			t := &trainer.Embedded{Images: provide(ctx, p, n+1), Weights: weights}
+			local := &dispatch.Local{Log: func(trial string, err error) {
+				log.Warn("training broke off", "trial", trial, "err", err)
+			}}
+			for i := range n {
+				local.Workers = append(local.Workers, dispatch.Worker{Name: strconv.Itoa(i), Trainer: t})
+			}
+			note := fmt.Sprintf("Seconds were measured on %d cores (%s/%s, %s) with %d trials at a time.", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), n)
+			return &dispatching{Dispatcher: local, notes: []string{note}}, nil
+		},
 	}
 }
 

@@ -36,6 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newReport(stdout),
 		newDatasets(stdout),
 		newPretrain(stdout, stderr),
+		newDoctor(stdout),
 		newExport(stdout),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)

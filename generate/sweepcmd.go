@@ -19,7 +19,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"quicktune/generate/cost"
-	"quicktune/generate/dispatch"
 	"quicktune/generate/images"
 	"quicktune/generate/journal"
 	"quicktune/generate/plan"
@@ -42,6 +41,9 @@ type sweepFlags struct {
 	scratch          bool
 	dryRun           bool
 	out              string
+	trainer          string
+	imageSize        int
+	timm             timmOptions
 }
 
 func newSweep(stdout, stderr io.Writer) *cobra.Command {
@@ -68,6 +70,9 @@ interrupted or not. With --clock measured, it costs what it took here.`,
   go run ./generate --models vit_s --set lr=0.001,0.01 --set opt=adamw --configs 4 --epochs 2 --out results/runs/narrow`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if f.trainer == timmName {
+				f.timmDefaults(c.Flags().Changed)
+			}
 			return runSweep(c.Context(), f, stdout, stderr)
 		},
 	}
@@ -86,16 +91,52 @@ interrupted or not. With --clock measured, it costs what it took here.`,
 	p.BoolVar(&f.scratch, "scratch", false, "begin with random weights instead of pretrained ones")
 	p.BoolVar(&f.dryRun, "dry-run", false, "tell what would be trained and about how long it takes, and stop")
 	p.StringVar(&f.out, "out", "results/runs/sweep", "directory of the sweep")
+	p.StringVar(&f.trainer, "trainer", embeddedName, "embedded, or timm for any model of timm, trained by Python; then --epochs is 50, --curve-cap 1h and --clock measured unless they are given")
+	p.IntVar(&f.imageSize, "image-size", 0, "with --trainer timm: side of the pictures, in pixels (default: that of each model)")
+	f.timm.register(c)
 	return c
+}
+
+// timmDefaults replaces defaults that suit the embedded trainer: those of
+// Quick-Tune's smallest meta-dataset hold.
+func (f *sweepFlags) timmDefaults(changed func(flag string) bool) {
+	if !changed("epochs") {
+		f.epochs = 50
+	}
+	if !changed("curve-cap") {
+		f.curveCap = time.Hour
+	}
+	if !changed("clock") {
+		f.clock = plan.Measured
+	}
+}
+
+// backend is the trainer that the flags name.
+func (f *sweepFlags) backend() (*backend, error) {
+	switch f.trainer {
+	case embeddedName, "":
+		if f.scratch {
+			return findBackend(scratchName, f.out)
+		}
+		return findBackend(embeddedName, f.out)
+	case timmName:
+		switch {
+		case f.clock == plan.Counted:
+			return nil, fmt.Errorf("--clock %s: the timm trainer measures its seconds", f.clock)
+		case f.imageSize < 0:
+			return nil, fmt.Errorf("--image-size %d is negative", f.imageSize)
+		}
+		if err := f.timm.check(); err != nil {
+			return nil, err
+		}
+		return timmBackend(timmTrainer(f.imageSize, f.scratch), splitList(f.models), f.timm)
+	}
+	return nil, fmt.Errorf("--trainer %s: use %s or %s", f.trainer, embeddedName, timmName)
 }
 
 // options turns flags into what a plan is made of, apart from the data sets.
 func (f *sweepFlags) options() (plan.Options, *backend, error) {
 	fail := func(err error) (plan.Options, *backend, error) { return plan.Options{}, nil, cli.Input(err) }
-	name := embeddedName
-	if f.scratch {
-		name = scratchName
-	}
 	switch {
 	case f.clock != plan.Counted && f.clock != plan.Measured:
 		return fail(fmt.Errorf("--clock %s: use %s or %s", f.clock, plan.Counted, plan.Measured))
@@ -110,13 +151,13 @@ func (f *sweepFlags) options() (plan.Options, *backend, error) {
 	case !slices.Contains(plan.Modes, plan.Mode(f.mode)):
 		return fail(fmt.Errorf("--mode %s: use one of %v", f.mode, plan.Modes))
 	}
-	b, err := findBackend(name)
+	b, err := f.backend()
 	if err != nil {
 		return fail(err)
 	}
 	o := plan.Options{
 		ModelParam: b.modelParam, Mode: plan.Mode(f.mode), Configs: f.configs, Epochs: f.epochs,
-		CurveCap: f.curveCap.Seconds(), Seed: f.seed, Trainer: name, Clock: f.clock,
+		CurveCap: f.curveCap.Seconds(), Seed: f.seed, Trainer: b.name, Clock: f.clock,
 		MetaFeatures: images.FeatureNames, Only: make(map[string][]space.Value),
 	}
 	if o.Space, err = b.space(f.epochs); err != nil {
@@ -134,7 +175,7 @@ func (f *sweepFlags) options() (plan.Options, *backend, error) {
 			o.Only[name] = append(o.Only[name], parseValue(v))
 		}
 	}
-	if f.models != "" {
+	if f.models != "" && !b.anyModel {
 		if o.Only[b.modelParam] != nil {
 			return fail(fmt.Errorf("--models and --set %s exclude each other", b.modelParam))
 		}
@@ -188,6 +229,11 @@ func runSweep(ctx context.Context, f sweepFlags, stdout, stderr io.Writer) error
 	if err := sweep.Claim(f.out, p); err != nil {
 		return cli.Input(err)
 	}
+	if f.trainer == timmName {
+		if err := writeTimmOptions(f.out, f.timm); err != nil {
+			return err
+		}
+	}
 	return work(ctx, f.out, p, b, f.workers, stdout, stderr)
 }
 
@@ -231,7 +277,7 @@ func readPlan(dir string) (*plan.Plan, *backend, error) {
 	if err != nil {
 		return nil, nil, cli.Input(err)
 	}
-	b, err := findBackend(p.Trainer)
+	b, err := findBackend(p.Trainer, dir)
 	if err != nil {
 		return nil, nil, cli.Inputf("%s: %w", dir, err)
 	}
@@ -241,21 +287,20 @@ func readPlan(dir string) (*plan.Plan, *backend, error) {
 // work trains what is left of a plan and tells what was made.
 func work(ctx context.Context, dir string, p *plan.Plan, b *backend, workers int, stdout, stderr io.Writer) error {
 	log := logger(stderr)
-	n := workerCount(workers)
-	t := b.trainer(provide(ctx, p, n+1))
-	local := &dispatch.Local{Log: func(trial string, err error) {
-		log.Warn("training broke off", "trial", trial, "err", err)
-	}}
-	for i := range n {
-		local.Workers = append(local.Workers, dispatch.Worker{Name: strconv.Itoa(i), Trainer: t})
+	d, err := b.dispatcher(ctx, dir, p, workers, log)
+	if err != nil {
+		return err
 	}
-	o := sweep.Options{Dir: dir, Plan: p, Dispatcher: local, Generator: "quicktune generate, trainer: " + b.name}
+	if d.stop != nil {
+		defer d.stop()
+	}
+	o := sweep.Options{Dir: dir, Plan: p, Dispatcher: d, Generator: "quicktune generate, trainer: " + b.name}
 	estimate := perEpoch(p, b)
 	if p.Clock == plan.Counted {
 		o.Seconds = b.seconds(p)
 		o.Notes = append(o.Notes, cost.Note)
 	} else {
-		o.Notes = append(o.Notes, fmt.Sprintf("Seconds were measured on %d cores (%s/%s, %s) with %d trials at a time.", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), n))
+		o.Notes = append(o.Notes, d.notes...)
 	}
 	var last sweep.Status
 	watching, stopWatching := context.WithCancel(context.Background())
