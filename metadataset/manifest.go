@@ -52,7 +52,10 @@ type Manifest struct {
 	TimeUnit   string `json:"time_unit"` // "seconds" or "epochs"
 	// CurveCap is the time at which a curve was cut, in TimeUnit, 0 if it was
 	// not.
-	CurveCap     float64         `json:"curve_cap"`
+	CurveCap float64 `json:"curve_cap"`
+	// Budgets are those of a search that show differences between methods, in
+	// TimeUnit and ascending; nil if nobody has chosen any.
+	Budgets      []float64       `json:"budgets,omitempty"`
 	MetaFeatures []string        `json:"meta_features,omitempty"`
 	Counts       Counts          `json:"counts"`
 	Parts        []Part          `json:"parts"`
@@ -78,8 +81,8 @@ type Part struct {
 
 // CanonicalHash returns one SHA-256, in lower-case hexadecimal, that
 // identifies the data: the parts, the space, the metric and all else that
-// gives the numbers their meaning. The generator and the notes do not count,
-// nor does how the manifest is laid out.
+// gives the numbers their meaning. The generator, the notes and the budgets do
+// not count, nor does how the manifest is laid out.
 func (m *Manifest) CanonicalHash() string {
 	canonical, err := json.Marshal(struct {
 		FormatVersion int
@@ -162,9 +165,21 @@ func parseManifest(data []byte) (m Manifest, sp *space.Space, err error) {
 	return m, sp, nil
 }
 
+func checkBudgets(budgets []float64) error {
+	for i, b := range budgets {
+		if !(b > 0) || math.IsInf(b, 0) || i > 0 && b <= budgets[i-1] {
+			return fmt.Errorf("budgets %v: want positive numbers in ascending order", budgets)
+		}
+	}
+	return nil
+}
+
 // check holds what must be true of a manifest whoever wrote it.
 func (m *Manifest) check(sp *space.Space) error {
 	if err := checkHeader(sp, m.Metric, m.MaxEpochs, m.ModelParam, m.TimeUnit, m.CurveCap, m.MetaFeatures); err != nil {
+		return err
+	}
+	if err := checkBudgets(m.Budgets); err != nil {
 		return err
 	}
 	c := m.Counts

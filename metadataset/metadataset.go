@@ -108,13 +108,14 @@ type Model struct {
 type Input struct {
 	Space        *space.Space
 	Metric       Metric
-	MaxEpochs    int      // epochs planned for every curve
-	ModelParam   string   // the hyperparameter that names the model, "" if there is none
-	TimeUnit     string   // TimeSeconds or TimeEpochs
-	CurveCap     float64  // the time at which curves were cut, in TimeUnit, 0 if they were not
-	MetaFeatures []string // names of Dataset.MetaFeatures
-	Generator    string   // what made it, in one line
-	Notes        []string // what a reader must know about the data: known defects, estimates
+	MaxEpochs    int       // epochs planned for every curve
+	ModelParam   string    // the hyperparameter that names the model, "" if there is none
+	TimeUnit     string    // TimeSeconds or TimeEpochs
+	CurveCap     float64   // the time at which curves were cut, in TimeUnit, 0 if they were not
+	Budgets      []float64 // that a search is usually compared at, in TimeUnit and ascending; may be nil
+	MetaFeatures []string  // names of Dataset.MetaFeatures
+	Generator    string    // what made it, in one line
+	Notes        []string  // what a reader must know about the data: known defects, estimates
 	Datasets     []Dataset
 	Models       []Model
 	Curves       []InputCurve

@@ -67,7 +67,7 @@ func write(dir string, in Input, replace bool) error {
 			err = fmt.Errorf("the files do not pass their own check: %w", found[0])
 		}
 	}
-	if err == nil && old != nil && old.Hash == m.Hash && len(Verify(dir)) == 0 {
+	if err == nil && old != nil && old.Hash == m.Hash && slices.Equal(old.Budgets, m.Budgets) && len(Verify(dir)) == 0 {
 		return t.discard()
 	}
 	if err == nil && old != nil && !replace {
@@ -98,6 +98,9 @@ func prepare(in Input) (*prepared, error) {
 		return nil, errors.New("no search space")
 	}
 	if err := checkHeader(in.Space, in.Metric, in.MaxEpochs, in.ModelParam, in.TimeUnit, in.CurveCap, in.MetaFeatures); err != nil {
+		return nil, err
+	}
+	if err := checkBudgets(in.Budgets); err != nil {
 		return nil, err
 	}
 	for _, s := range append([]string{in.Generator}, in.Notes...) {
@@ -287,7 +290,7 @@ func (p *prepared) writeFiles(dir string) (*Manifest, error) {
 		Format: formatName, FormatVersion: FormatVersion,
 		Generator: p.Generator, Notes: p.Notes,
 		Metric: p.Metric, MaxEpochs: p.MaxEpochs, ModelParam: p.ModelParam,
-		TimeUnit: p.TimeUnit, CurveCap: p.CurveCap, MetaFeatures: p.MetaFeatures,
+		TimeUnit: p.TimeUnit, CurveCap: p.CurveCap, Budgets: p.Budgets, MetaFeatures: p.MetaFeatures,
 		Counts:    Counts{len(p.Datasets), len(p.Models), len(p.curves), p.epochs},
 		SpaceHash: p.Space.Hash(), Space: spaceJSON,
 	}

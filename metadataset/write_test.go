@@ -32,6 +32,8 @@ func TestWriteRefusesBadInput(t *testing.T) {
 		{"no epochs planned", func(in *Input) { in.MaxEpochs = 0 }, "max epochs is 0"},
 		{"time unit", func(in *Input) { in.TimeUnit = "hours" }, `time unit is "hours": use "seconds" or "epochs"`},
 		{"curve cap", func(in *Input) { in.CurveCap = math.Inf(1) }, "curve cap is +Inf"},
+		{"budgets", func(in *Input) { in.Budgets = []float64{60, 30} }, "budgets [60 30]: want positive numbers in ascending order"},
+		{"no budget", func(in *Input) { in.Budgets = []float64{0, 30} }, "budgets [0 30]"},
 		{"model hyperparameter", func(in *Input) { in.ModelParam = "arch" }, `model hyperparameter "arch" is not in the search space`},
 		{"model hyperparameter of numbers", func(in *Input) { in.ModelParam = "lr" }, `model hyperparameter "lr" is real: use a categorical one`},
 		{"meta-feature twice", func(in *Input) { in.MetaFeatures = []string{"skew", "skew"} }, `meta-feature "skew" is named twice`},
@@ -134,9 +136,9 @@ func TestCanonicalHashIdentifiesTheData(t *testing.T) {
 		t.Errorf("stored hash %s, computed %s", s.Manifest.Hash, base)
 	}
 	same := s.Manifest
-	same.Generator, same.Notes, same.Space = "another", nil, nil
+	same.Generator, same.Notes, same.Budgets, same.Space = "another", nil, []float64{1}, nil
 	if same.CanonicalHash() != base {
-		t.Error("generator, notes or the layout of the space change the hash")
+		t.Error("generator, notes, budgets or the layout of the space change the hash")
 	}
 	for name, edit := range map[string]func(*Manifest){
 		"metric":   func(m *Manifest) { m.Metric = Metric{ValLoss, Minimize} },

@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -98,7 +99,44 @@ func Input(p *plan.Plan, state *journal.State) (metadataset.Input, error) {
 		}
 		in.Curves = append(in.Curves, curve)
 	}
+	in.Budgets = budgets(in.Curves, len(in.Datasets))
 	return in, nil
+}
+
+// budgets are what a search on one data set is usually compared at: a 64th, a
+// 16th and a quarter of the time that all curves of a data set take, rounded.
+func budgets(curves []metadataset.InputCurve, datasets int) []float64 {
+	total := 0.0
+	for _, c := range curves {
+		for _, s := range c.Values[metadataset.Seconds] {
+			if s > 0 { // not for NaN
+				total += float64(s)
+			}
+		}
+	}
+	var out []float64
+	for _, part := range []float64{64, 16, 4} {
+		if b := roundTime(total / float64(datasets) / part); b > 0 && (len(out) == 0 || b > out[len(out)-1]) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// roundTime rounds to 1, 2 or 5 times a power of ten, or 0 if x is no positive
+// number.
+func roundTime(x float64) float64 {
+	if !(x > 0) || math.IsInf(x, 1) {
+		return 0
+	}
+	power := math.Pow(10, math.Floor(math.Log10(x)))
+	best := power
+	for _, digit := range []float64{2, 5, 10} {
+		if math.Abs(math.Log(digit*power/x)) < math.Abs(math.Log(best/x)) {
+			best = digit * power
+		}
+	}
+	return best
 }
 
 // narrow rounds to float32; a number beyond its range is unknown.
