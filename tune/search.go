@@ -74,7 +74,7 @@ With --exec, any program can be tuned that speaks JSON lines: docs/exec.md.`,
 	p.StringVar(&f.out, "out", "", "directory of the run (default: results/runs/tune-NAME)")
 	p.StringVar(&f.resume, "resume", "", "directory of a run to go on with; it knows its settings")
 	p.IntVar(&f.workers, "workers", 0, "trials that are trained at the same time (default: one for each CPU)")
-	p.StringVar(&f.method, "method", session.QuickTune, "quicktune; default, the default network with default settings; single, the default network tuned by ASHA; or a method that \"benchmark methods\" lists")
+	p.StringVar(&f.method, "method", "", "quicktune; default, the default network with default settings; single, the default network tuned by ASHA; or a method that \"benchmark methods\" lists (default: quicktune, or asha with --exec and nothing to learn from)")
 	p.IntVar(&f.candidates, "candidates", session.DefaultCandidates, "configurations to choose from")
 	p.StringVar(&f.models, "models", "", "networks to choose from, such as vit_s,residual_s (default: all)")
 	p.StringVar(&f.space, "space", "", "search space, a JSON file, of this project or of ConfigSpace")
@@ -109,11 +109,20 @@ func (f *searchFlags) settings() (session.Settings, error) {
 			s.Workers = 1
 		}
 	}
+	if s.Method == "" {
+		s.Method = session.QuickTune
+		if f.exec != "" && f.meta == "" && f.predictor == "" {
+			s.Method = "asha"
+		}
+	}
 	if f.exec != "" {
 		if f.trainer != session.Embedded {
 			return s, errors.New("--exec and --trainer exclude each other")
 		}
 		s.Trainer = session.Exec
+		if s.Data == "" {
+			s.Data = "none"
+		}
 		return s, nil
 	}
 	if f.data == "" {

@@ -1,12 +1,15 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 
 	"quicktune/generate/plan"
 	"quicktune/internal/stream"
+	"quicktune/predictor/forecast"
 	"quicktune/space"
 )
 
@@ -114,11 +117,11 @@ func plannedEpochs(s *space.Space) int {
 	return max(0, int(s.Param(i).Choices[0].Num()))
 }
 
-// defaultConfig is the configuration of a network that somebody would begin
-// with: everything is trained by AdamW at a rate of 0.001 with a cosine, in
-// batches of 32, with weak decay and label smoothing and nothing else.
-func defaultConfig(s *space.Space, model string) (space.Config, error) {
-	m := map[string]space.Value{
+// start is a configuration that somebody would begin with: everything is trained
+// by AdamW at a rate of 0.001 with a cosine, in batches of 32, with weak decay and
+// label smoothing and nothing else.
+func start(model string) map[string]space.Value {
+	return map[string]space.Value{
 		modelParam: space.String(model), "pct_to_freeze": space.Float(0), "layer_decay": space.None,
 		"linear_probing": space.Bool(false), "stoch_norm": space.Bool(false), "sp_reg": space.Float(0), "delta_reg": space.Float(0),
 		"bss_reg": space.Float(0), "cotuning_reg": space.Float(0), "mixup": space.Float(0), "cutmix": space.Float(0),
@@ -126,15 +129,107 @@ func defaultConfig(s *space.Space, model string) (space.Config, error) {
 		"opt": space.String("adamw"), "opt_betas": space.String("[0.9, 0.999]"), "lr": space.Float(0.001),
 		"weight_decay": space.Float(0.01), "batch_size": space.Int(32), "sched": space.String("cosine"), "warmup_epochs": space.Int(0),
 	}
+}
+
+// fit makes a configuration of the space of such values.
+func fit(s *space.Space, m map[string]space.Value) (space.Config, error) {
 	c, err := s.ConfigFromMap(m)
 	if err != nil {
 		delete(m, "stoch_norm") // for networks without batch norm
 		c, err = s.ConfigFromMap(m)
 	}
+	return c, err
+}
+
+// defaultConfig is what somebody would begin with.
+func defaultConfig(s *space.Space, model string) (space.Config, error) {
+	c, err := fit(s, start(model))
 	if err != nil {
 		return nil, fmt.Errorf("the search space has no default settings for %s: %w", model, err)
 	}
 	return c, nil
+}
+
+// variants are what somebody would try around the default settings: other rates,
+// a part of the network frozen, augmentation. Spaces without these have none.
+func variants(s *space.Space, models []string) []space.Config {
+	var out []space.Config
+	for _, model := range models {
+		for _, rate := range []float64{0.001, 0.0005, 0.005} {
+			for _, freeze := range []float64{0, 0.4} {
+				for _, augment := range []space.Value{space.None, space.String("trivial_augment")} {
+					m := start(model)
+					m["lr"], m["pct_to_freeze"], m["data_augmentation"] = space.Float(rate), space.Float(freeze), augment
+					if c, err := fit(s, m); err == nil {
+						out = append(out, c)
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// leastOfEach is how many candidates of each network are kept at least.
+const leastOfEach = 4
+
+// promising keeps the n configurations that are forecast to reach most within
+// the budget, but some of each network. The order stays.
+func promising(f *forecast.Model, d forecast.Descriptors, configs []space.Config, models []string, n int, budget float64) ([]space.Config, error) {
+	rows := make([][]float64, len(configs))
+	for i, c := range configs {
+		var err error
+		if rows[i], err = f.Features().Row(c, d); err != nil {
+			return nil, err
+		}
+	}
+	value := make([]float64, len(configs))
+	for i, p := range f.Priors(rows, d) {
+		value[i] = math.Inf(-1)
+		for e, m := range p.Median {
+			if e > 0 && float64(e+1)*p.SecondsPerEpoch > budget {
+				break
+			}
+			value[i] = max(value[i], m+p.Above[e])
+		}
+	}
+	order := make([]int, len(configs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(value[b], value[a]) })
+	kept := make(map[int]bool)
+	of := make(map[string]int)
+	for _, i := range order {
+		if of[models[i]] < leastOfEach {
+			of[models[i]]++
+			kept[i] = true
+		}
+	}
+	for _, i := range order {
+		if len(kept) >= n {
+			break
+		}
+		kept[i] = true
+	}
+	var out []space.Config
+	for i, c := range configs {
+		if kept[i] {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// unique drops repetitions.
+func unique(s *space.Space, configs []space.Config) []space.Config {
+	seen := make(map[string]bool)
+	return slices.DeleteFunc(configs, func(c space.Config) bool {
+		key := s.Format(c)
+		again := seen[key]
+		seen[key] = true
+		return again
+	})
 }
 
 // modelsOf names the network of each candidate, "" where there is none.

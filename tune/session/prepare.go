@@ -377,16 +377,40 @@ func (x *Session) choose(m *method) (err error) {
 		x.space, x.configs = from, []space.Config{c}
 		return nil
 	}
-	if x.configs, err = draw(from, models, s.Candidates, s.Seed); err != nil {
+	n := s.Candidates
+	if known != nil {
+		n *= draws
+	}
+	if x.configs, err = draw(from, models, n, s.Seed); err != nil {
 		return err
 	}
 	x.space = from
-	if known == nil || known.Hash() == from.Hash() {
+	if known == nil {
+		return nil
+	}
+	if err := x.translate(from, known); err != nil {
+		return err
+	}
+	if s.Trainer == Embedded {
+		x.configs = unique(x.space, slices.Concat(variants(x.space, models), x.configs))
+	}
+	d := forecast.Descriptors{Samples: x.Plan.Data.Train, Classes: len(x.Plan.Data.Classes)}
+	x.configs, err = promising(m.forecasts, d, x.configs, modelsOf(x.space, x.configs), s.Candidates, s.Budget)
+	return err
+}
+
+// draws is how many configurations are drawn for each that is kept by its
+// forecast.
+const draws = 10
+
+// translate finds the candidates in the space that the forecasts are for.
+func (x *Session) translate(from, known *space.Space) error {
+	if known.Hash() == from.Hash() {
 		return nil
 	}
 	configs, ok := translate(x.configs, from, known)
 	if !ok {
-		return fmt.Errorf("--space %s has configurations that the predictor does not know: use --meta DIR with curves of this space, or a method that needs none, such as --method asha", s.Space)
+		return fmt.Errorf("--space %s has configurations that the predictor does not know: use --meta DIR with curves of this space, or a method that needs none, such as --method asha", x.Plan.Settings.Space)
 	}
 	x.space, x.configs = known, configs
 	return nil
