@@ -17,8 +17,9 @@ import (
 // search.
 //
 // It ends when the candidates with these models are used up. Models that the
-// pool does not have are passed over. Without a hyperparameter that names the
-// model, or without a candidate whose model the ranking knows, it is an error.
+// pool does not have are passed over, and a pool without any that the ranking
+// knows is an error. Without a hyperparameter that names the model, all
+// candidates count as of one model.
 //
 // Source: the second stage of Deshpande et al., arXiv:2102.00084, section 5.
 type TwoStage struct {
@@ -60,11 +61,15 @@ func learnTwoStage(m search.MetaData, s TwoStage) (search.Factory, error) {
 		return nil, fmt.Errorf("two-stage: %w", err)
 	case s.Ranking == nil:
 		return nil, errors.New("two-stage: there is no ranking of the models to pick by")
-	case m.ModelParam == "" || m.Space == nil || m.Space.Index(m.ModelParam) < 0:
-		return nil, errors.New("two-stage: no hyperparameter names the pretrained model")
+	}
+	tuner := DefaultModel{Tuner: s.Tuner}
+	if m.ModelParam == "" {
+		return tuner.tune, nil
+	}
+	if m.Space == nil || m.Space.Index(m.ModelParam) < 0 {
+		return nil, fmt.Errorf("two-stage: the search space has no hyperparameter %q", m.ModelParam)
 	}
 	index := m.Space.Index(m.ModelParam)
-	tuner := DefaultModel{Tuner: s.Tuner}
 	return func(p search.Problem) (search.Optimizer, error) {
 		if p.Space == nil || p.Space.Hash() != m.Space.Hash() {
 			return nil, errors.New("two-stage: the candidates are not of the search space that was learnt from")

@@ -82,7 +82,7 @@ func TestTwoStagesSayWhatIsMissing(t *testing.T) {
 	p := encodedProblem(5, 9)
 	ranking := fixedRanking{values: map[string]float64{"small": 1, "wide": 2, "deep": 3}}
 	nameless := metaData(p.Metric, 9)
-	nameless.ModelParam = ""
+	nameless.ModelParam = "net"
 	for name, c := range map[string]struct {
 		two  TwoStage
 		meta search.MetaData
@@ -90,7 +90,7 @@ func TestTwoStagesSayWhatIsMissing(t *testing.T) {
 	}{
 		"no ranking":      {TwoStage{}, metaData(p.Metric, 9), "no ranking"},
 		"too many":        {TwoStage{Ranking: ranking, Top: -1}, metaData(p.Metric, 9), "top"},
-		"no models":       {TwoStage{Ranking: ranking}, nameless, "no hyperparameter names"},
+		"no models":       {TwoStage{Ranking: ranking}, nameless, `no hyperparameter "net"`},
 		"unknown models":  {TwoStage{Ranking: fixedRanking{values: map[string]float64{"x": 1}}}, metaData(p.Metric, 9), "knows none"},
 		"a ranking fails": {TwoStage{Ranking: fixedRanking{err: errors.New("no scores")}}, metaData(p.Metric, 9), "no scores"},
 	} {

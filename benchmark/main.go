@@ -42,6 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newReproduce(stdout, stderr),
 		newCompareRuns(stdout),
 		selection.New(stdout, stderr),
+		newRankings(stdout, stderr),
 		traintime.New(stdout, stderr),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)

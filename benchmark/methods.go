@@ -79,26 +79,22 @@ func methodNames() []string {
 	for _, m := range baselines.Methods() {
 		names = append(names, m.Name)
 	}
-	return append(names, replay.OracleName)
+	return append(names, twoStageName, replay.OracleName)
 }
 
 // newMethod builds a method with some settings changed. A model replaces what
 // its method would learn; the oracle reads the tables.
 func newMethod(name string, settings map[string]string, model *modelFile, tables []*replay.Table) (search.Method, error) {
 	switch name {
-	case plannerName, replay.OracleName:
+	case replay.OracleName:
 		for key := range settings {
 			return search.Method{}, fmt.Errorf("method %q has no setting %q; it has none", name, key)
 		}
-		if name == replay.OracleName {
-			return replay.Oracle(tables), nil
-		}
-		if model == nil || model.forecasts == nil {
-			return quicktune.PlannerMethod(nil), nil
-		}
-		m := quicktune.PlannerMethod(model.forecasts)
-		m.Details += ", model=" + model.name
-		return m, nil
+		return replay.Oracle(tables), nil
+	case plannerName:
+		return newPlanner(settings, model)
+	case twoStageName:
+		return newTwoStage(settings)
 	case referenceName:
 		return newReference(settings, model)
 	}
@@ -115,7 +111,15 @@ type setting struct{ name, byDefault, allowed, about string }
 func settingsOf(name string) ([]setting, error) {
 	var out []setting
 	switch name {
-	case plannerName, replay.OracleName:
+	case replay.OracleName:
+	case plannerName:
+		for _, s := range plannerSettings {
+			out = append(out, s.setting)
+		}
+	case twoStageName:
+		for _, s := range twoStageSettings {
+			out = append(out, s.setting)
+		}
 	case referenceName:
 		for _, s := range referenceSettings {
 			out = append(out, s.setting)

@@ -35,7 +35,7 @@ const (
 
 type flags struct {
 	dir, networks, datasets, figure string
-	measure, json                   bool
+	measure, subsets, json          bool
 	limit                           time.Duration
 }
 
@@ -53,7 +53,8 @@ sets than they are judged on.
 
 With --measure, the pairs of a network and a data set that the folder does not
 hold yet are trained and added to it, for as long as --for allows; the same
-command goes on. Without, the runs in the folder are reported.`,
+command goes on. Without, the runs in the folder are reported. --subsets checks
+instead how well times on many images are told from a few.`,
 		Example: `  go run ./benchmark traintime
   go run ./benchmark traintime --measure --networks separable_xs --datasets loops --dir results/runs/traintime`,
 		Args: cli.Arguments(cobra.NoArgs),
@@ -67,12 +68,16 @@ command goes on. Without, the runs in the folder are reported.`,
 	p.DurationVar(&f.limit, "for", 0, "begin no further pair after this time, such as 4m (default: no limit)")
 	p.StringVar(&f.networks, "networks", defaultNetworks, "networks to train")
 	p.StringVar(&f.datasets, "datasets", defaultDatasets, "data sets to train on, of those that come with the program")
+	p.BoolVar(&f.subsets, "subsets", false, "instead, predict times on 2,000 drawn images from subsets of 150")
 	p.StringVar(&f.figure, "figure", "", "SVG file to draw predicted against measured steps into")
 	p.BoolVar(&f.json, "json", false, "print JSON for a program to read")
 	return c
 }
 
 func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
+	if f.subsets {
+		return runSubsets(ctx, f, stdout)
+	}
 	rows, err := load(f.dir)
 	if err != nil && !(errors.Is(err, errNothing) && f.measure) {
 		if errors.Is(err, errNothing) {
@@ -104,6 +109,29 @@ func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 		return e.Encode(r)
 	}
 	return r.WriteText(stdout)
+}
+
+// runSubsets checks predictions from a part of the images.
+func runSubsets(ctx context.Context, f flags, stdout io.Writer) error {
+	var rows []*Subset
+	for _, dataset := range strings.Split(f.datasets, ",") {
+		for _, network := range strings.Split(f.networks, ",") {
+			r, err := checkSubset(ctx, network, dataset)
+			if errors.Is(err, context.Canceled) {
+				return cli.Interruptedf("interrupted; nothing is kept of --subsets")
+			}
+			if err != nil {
+				return cli.Input(err)
+			}
+			rows = append(rows, r)
+		}
+	}
+	if f.json {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(rows)
+	}
+	return writeSubsets(stdout, rows)
 }
 
 // measureAll adds the pairs that are missing, and saves after each.

@@ -31,11 +31,11 @@ var (
 )
 
 const (
-	samples   = 64  // training images
-	miniBatch = 16  // besides all of them
-	horizon   = 120 // steps
+	samples   = 48  // training images
+	miniBatch = 12  // besides all of them
+	horizon   = 100 // steps
 	every     = 2   // steps between records
-	prefix    = 12  // real steps that are extrapolated
+	prefix    = 10  // real steps that are extrapolated
 	draws     = 3
 	// directions is the number of random projections.
 	directions = 1000
