@@ -146,27 +146,6 @@ func network(w *vision.Weights, pixels []uint8, labels []int, classes int) (Netw
 	return out, nil
 }
 
-// Shifts turns scores into what to expect of candidates: weight times the
-// standardised score of the network that a candidate trains, 0 where it has none.
-func Shifts(networks []Network, models []string, weight float64) []float64 {
-	var names []string
-	var scores []float64
-	for _, n := range networks {
-		if !math.IsNaN(n.Score) {
-			names, scores = append(names, n.Name), append(scores, n.Score)
-		}
-	}
-	by := make(map[string]float64)
-	for i, z := range selection.Standardised(scores) {
-		by[names[i]] = weight * z
-	}
-	out := make([]float64, len(models))
-	for i, m := range models {
-		out[i] = by[m]
-	}
-	return out
-}
-
 const (
 	// maxSteps is how many steps are simulated at most: what has more time than
 	// that is not judged.

@@ -73,16 +73,6 @@ func TestASampleHoldsEveryClassAlike(t *testing.T) {
 	}
 }
 
-func TestShiftsFollowScores(t *testing.T) {
-	networks := []Network{{Name: "a", Score: 1}, {Name: "b", Score: 3}, {Name: "c", Score: math.NaN()}}
-	got := Shifts(networks, []string{"b", "a", "c", "d"}, 0.5)
-	for i, want := range []float64{0.5, -0.5, 0, 0} {
-		if got[i] != want {
-			t.Errorf("shift %d is %g, want %g", i, got[i], want)
-		}
-	}
-}
-
 func TestPicturesAreBoundedByTheBudget(t *testing.T) {
 	for _, c := range []struct {
 		budget float64

@@ -97,7 +97,6 @@ type Plan struct {
 	Networks      []Network                `json:"networks,omitempty"`
 	Speed         float64                  `json:"speed"`
 	Skipped       []Skipped                `json:"skipped,omitempty"`
-	Shifts        []float64                `json:"shifts,omitempty"` // a candidate
 	Candidates    []map[string]space.Value `json:"candidates"`
 	// Spent is the budget that was used before the search.
 	Spent float64 `json:"spent_seconds"`
@@ -454,8 +453,7 @@ func (x *Session) available(s *space.Space, models []string) ([]string, error) {
 	return out, nil
 }
 
-// scoreWeight is how many shifted log odds a candidate is favoured for a score
-// of its network that lies a standard deviation above the mean.
+// scoreWeight is that of scores beside forecasts, see quicktune.RankedOptions.
 const scoreWeight = 0.3
 
 // look looks at the networks, orders the candidates by it and leaves out those
@@ -503,9 +501,6 @@ func (x *Session) look(ctx context.Context, m *method) error {
 		if err := x.filter(ctx, byName, models, seconds); err != nil {
 			return err
 		}
-	}
-	if !s.NoScores && m.forecasts != nil {
-		x.Plan.Shifts = look.Shifts(networks, modelsOf(x.space, x.configs), scoreWeight)
 	}
 	return nil
 }
@@ -629,8 +624,15 @@ func (x *Session) optimizer() (search.Problem, search.Optimizer, error) {
 	if err != nil {
 		return p, nil, err
 	}
-	if planner, ok := opt.(*quicktune.Planner); ok && x.Plan.Shifts != nil {
-		err = planner.Favour(x.Plan.Shifts)
+	planner, ok := opt.(*quicktune.Planner)
+	if !ok || s.NoScores {
+		return p, opt, nil
 	}
-	return p, opt, err
+	scores := make(map[string]float64)
+	for _, n := range x.Plan.Networks {
+		if n.Score != nil {
+			scores[n.Name] = *n.Score
+		}
+	}
+	return p, opt, planner.Favour(modelsOf(x.space, x.configs), scores, quicktune.RankedOptions{Weight: scoreWeight})
 }
