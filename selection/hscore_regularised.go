@@ -25,6 +25,17 @@ func (s RegularisedHScore) Score(p *Probe) (float64, error) {
 	if alpha >= 1 {
 		return 0, nil
 	}
+	factor := (1 - alpha) / (n - 1)
+	if g.primal {
+		e, err := p.eigen()
+		if err != nil {
+			return 0, err
+		}
+		// S = (1-alpha)/n (C + shift*I).
+		if c, ok := e.centred(alpha * mean * n / (1 - alpha)); ok {
+			return finite(s, factor*n/(1-alpha)*c.between())
+		}
+	}
 	order := g.order
 	a := workspace(order * order)
 	defer release(a)
@@ -37,7 +48,6 @@ func (s RegularisedHScore) Score(p *Probe) (float64, error) {
 	if err := blas.Cholesky(a, order, order); err != nil {
 		return 0, undefined(s, "%v", errNotPositive)
 	}
-	factor := (1 - alpha) / (n - 1)
 	if g.primal {
 		sums := transposed(p.classes, int(d), g.classSums(p))
 		return finite(s, HScore{}.share(p, a, sums, order, factor))

@@ -1,6 +1,8 @@
 package selection
 
 import (
+	"math"
+
 	gblas "gonum.org/v1/gonum/blas"
 
 	"quicktune/internal/blas"
@@ -32,15 +34,16 @@ func (s TransRate) Score(p *Probe) (float64, error) {
 		return 0, undefined(s, "the distortion %v is not positive", epsilon)
 	}
 	g := p.moments()
-	all := g.copied()
-	defer release(all)
-	for i, v := range all {
-		all[i] = v / (float64(g.n) * epsilon)
-	}
-	rate, err := codingRate(g.order, all)
+	rate, err := s.wholeRate(p, g, epsilon)
 	if err != nil {
-		return 0, undefined(s, "%v", err)
+		return 0, err
 	}
+	most := 0
+	for _, size := range p.counts {
+		most = max(most, min(size, g.d))
+	}
+	all := workspace(most * most)
+	defer release(all)
 	members := make([][]int, p.classes)
 	for i, c := range p.labels {
 		members[c] = append(members[c], i)
@@ -62,6 +65,30 @@ func (s TransRate) Score(p *Probe) (float64, error) {
 		classes += r
 	}
 	return finite(s, rate-classes/float64(p.classes))
+}
+
+// wholeRate is the coding rate of all features.
+func (s TransRate) wholeRate(p *Probe, g *gram, epsilon float64) (float64, error) {
+	scale := float64(g.n) * epsilon
+	if g.primal {
+		e, err := p.eigen()
+		if err != nil {
+			return 0, err
+		}
+		if c, ok := e.centred(scale); ok {
+			return (c.logDeterminant() - float64(g.order)*math.Log(scale)) / 2, nil
+		}
+	}
+	all := g.copied()
+	defer release(all)
+	for i, v := range all {
+		all[i] = v / scale
+	}
+	rate, err := codingRate(g.order, all)
+	if err != nil {
+		return 0, undefined(s, "%v", err)
+	}
+	return rate, nil
 }
 
 // codingRate returns half the logarithm of det(I + A), overwriting A.
