@@ -137,7 +137,7 @@ func loadModel(path string) (*classify.Model, error) {
 		return nil, err
 	}
 	if in.Trainer != session.Embedded {
-		return nil, fmt.Errorf("%s was trained by another program: its weights are in %s", path, filepath.Join(path, in.Checkpoint))
+		return nil, fmt.Errorf("%s was not trained by the embedded trainer: its weights are in %s", path, filepath.Join(path, in.Checkpoint))
 	}
 	return session.Trained(path, in)
 }

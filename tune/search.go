@@ -36,6 +36,10 @@ type searchFlags struct {
 	clock             string
 	seed              uint64
 	scores, filter    bool
+
+	python, gpus, weightsDir string
+	imageSize, loaders       int
+	scratch                  bool
 }
 
 func newSearch(stdout, stderr io.Writer) *cobra.Command {
@@ -73,14 +77,14 @@ With --exec, any program can be tuned that speaks JSON lines: docs/exec.md.`,
 	p.DurationVar(&f.budget, "budget", time.Hour, "time that the search has, such as 10m or 1h")
 	p.StringVar(&f.out, "out", "", "directory of the run (default: results/runs/tune-NAME)")
 	p.StringVar(&f.resume, "resume", "", "directory of a run to go on with; it knows its settings")
-	p.IntVar(&f.workers, "workers", 0, "trials that are trained at the same time (default: one for each CPU)")
+	p.IntVar(&f.workers, "workers", 0, "trials that are trained at the same time (default: one for each CPU; with --trainer timm, for each GPU)")
 	p.StringVar(&f.method, "method", "", "quicktune; default, the default network with default settings; single, the default network tuned by ASHA; or a method that \"benchmark methods\" lists (default: quicktune, or asha with --exec and nothing to learn from)")
 	p.IntVar(&f.candidates, "candidates", session.DefaultCandidates, "configurations to choose from")
 	p.StringVar(&f.models, "models", "", "networks to choose from, such as vit_s,residual_s (default: all)")
 	p.StringVar(&f.space, "space", "", "search space, a JSON file, of this project or of ConfigSpace")
 	p.StringVar(&f.predictor, "predictor", "", "forecasts that \"benchmark meta-train\" wrote (default: those that come with the program)")
 	p.StringVar(&f.meta, "meta", "", "meta-dataset to learn from first; no part of the budget")
-	p.StringVar(&f.trainer, "trainer", session.Embedded, "who trains: embedded")
+	p.StringVar(&f.trainer, "trainer", session.Embedded, "who trains: embedded, or timm for the models of the Python library, on GPUs if there are any")
 	p.StringVar(&f.exec, "exec", "", "command of a program that trains, see docs/exec.md")
 	p.IntVar(&f.epochs, "epochs", 0, "epochs of a curve, with --exec (default: the constant epochs of the space, or 50)")
 	p.StringVar(&f.metric, "metric", session.ValAccuracy, "val_accuracy, or val_loss with a method that needs no accuracies")
@@ -88,6 +92,12 @@ With --exec, any program can be tuned that speaks JSON lines: docs/exec.md.`,
 	p.Uint64Var(&f.seed, "seed", 1, "decides every random number")
 	p.BoolVar(&f.scores, "scores", true, "look at the networks before training and favour those that suit the pictures")
 	p.BoolVar(&f.filter, "time-filter", true, "leave out configurations that cannot get anywhere within the budget")
+	p.StringVar(&f.python, "python", "python3", "with --trainer timm: interpreter with torch and timm")
+	p.StringVar(&f.gpus, "gpus", "all", "with --trainer timm: GPUs such as 0,1,2,3, all, or none for the CPU")
+	p.StringVar(&f.weightsDir, "weights-dir", "", "with --trainer timm: folder or file of pretrained weights instead of the hub")
+	p.IntVar(&f.imageSize, "image-size", 0, "with --trainer timm: side of the pictures (default: that of each model)")
+	p.IntVar(&f.loaders, "loader-workers", 2, "with --trainer timm: processes of each trial that read pictures")
+	p.BoolVar(&f.scratch, "scratch", false, "with --trainer timm: begin with random weights instead of pretrained ones")
 	return c
 }
 
@@ -128,8 +138,17 @@ func (f *searchFlags) settings() (session.Settings, error) {
 	if f.data == "" {
 		return s, errors.New("--data: name a folder or zip archive of pictures")
 	}
-	full, err := filepath.Abs(f.data)
-	s.Data = full
+	var err error
+	if s.Data, err = filepath.Abs(f.data); err != nil || f.trainer != session.Timm {
+		return s, err
+	}
+	s.Python, s.GPUs, s.ImageSize, s.Scratch, s.LoaderWorkers = f.python, f.gpus, f.imageSize, f.scratch, f.loaders
+	if f.workers == 0 {
+		s.Workers = max(1, session.CountGPUs(f.gpus))
+	}
+	if f.weightsDir != "" {
+		s.WeightsDir, err = filepath.Abs(f.weightsDir)
+	}
 	return s, err
 }
 

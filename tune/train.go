@@ -48,7 +48,7 @@ func trainAgain(ctx context.Context, from, data, out string, stdout, stderr io.W
 		return cli.Inputf("--from: %w", err)
 	}
 	if in.Trainer != session.Embedded {
-		return cli.Inputf("--from %s: it was trained by %s", from, in.Exec)
+		return cli.Inputf("--from %s: its trainer is %s; only pipelines of the embedded trainer are trained again", from, in.Trainer)
 	}
 	if data == "" {
 		data = in.Data

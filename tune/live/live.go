@@ -109,6 +109,11 @@ func Run(ctx context.Context, o Options) (*State, error) {
 	if o.Log == nil {
 		o.Log = func(string, error) {}
 	}
+	dir, err := filepath.Abs(o.Dir) // trainers may have another working directory
+	if err != nil {
+		return nil, err
+	}
+	o.Dir = dir
 	events, l, err := openLog(filepath.Join(o.Dir, JournalFile), o.Run)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"quicktune/generate/dispatch"
 	"quicktune/generate/trainer"
 	"quicktune/metadataset"
 )
@@ -74,7 +75,7 @@ func (r *run) epoch(ctx context.Context, j Job, epoch int) (h happening) {
 			return happening{end: end}
 		case ctx.Err() != nil:
 			return happening{}
-		case ofMachine(err):
+		case ofMachine(err) || errors.As(err, new(*dispatch.WorkerError)):
 			return happening{fatal: err}
 		}
 		r.Log(q.Trial, err)

@@ -96,7 +96,11 @@ func (s *Settings) resolve(ctx context.Context, o *Options) (*method, error) {
 func (m *method) load(s *Settings) (err error) {
 	var data []byte
 	if s.Predictor == "" {
-		m.forecasts, data, err = predictors.Load(predictors.Embedded)
+		hub := predictors.Embedded
+		if s.Trainer == Timm {
+			hub = predictors.Timm
+		}
+		m.forecasts, data, err = predictors.Load(hub)
 		if err != nil {
 			return err
 		}

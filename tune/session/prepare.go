@@ -114,6 +114,7 @@ type Session struct {
 	factory    search.Factory
 	trainer    trainer.Trainer
 	close      func()
+	set        *images.Set // with Timm, which reads the files itself
 	planBytes  []byte
 	fresh      bool // prepared by this process
 	pretrained func(string) (*vision.Weights, error)
@@ -210,7 +211,7 @@ func Prepare(ctx context.Context, dir string, s Settings, o Options) (*Session, 
 	if err := x.look(ctx, m); err != nil {
 		return nil, err
 	}
-	if err := x.connect(); err != nil {
+	if err := x.connect(ctx); err != nil {
 		return nil, err
 	}
 	for _, c := range x.configs {
@@ -267,7 +268,7 @@ func Open(ctx context.Context, dir string, o Options) (*Session, error) {
 		}
 		x.configs = append(x.configs, config)
 	}
-	return x, x.connect()
+	return x, x.connect(ctx)
 }
 
 func (o *Options) fill() {
@@ -309,6 +310,10 @@ func (x *Session) load(ctx context.Context) error {
 			x.Plan.Data.MetaFeatures[images.FeatureNames[i]] = v
 		}
 	}
+	if s.Trainer == Timm {
+		x.set = set
+		return nil
+	}
 	x.pretrained = cached(hub.Weights)
 	return nil
 }
@@ -344,6 +349,10 @@ func (x *Session) choose(m *method) (err error) {
 	switch {
 	case s.Space != "":
 		if from, err = readSpace(s.Space); err != nil {
+			return err
+		}
+	case s.Trainer == Timm:
+		if from, err = timmSpace(known, s.Models); err != nil {
 			return err
 		}
 	case known != nil:
@@ -390,8 +399,8 @@ func (x *Session) choose(m *method) (err error) {
 	if err := x.translate(from, known); err != nil {
 		return err
 	}
-	if s.Trainer == Embedded {
-		x.configs = unique(x.space, slices.Concat(variants(x.space, models), x.configs))
+	if s.Trainer != Exec {
+		x.configs = unique(x.space, slices.Concat(variants(x.space, distinct(modelsOf(x.space, x.configs))), x.configs))
 	}
 	d := forecast.Descriptors{Samples: x.Plan.Data.Train, Classes: len(x.Plan.Data.Classes)}
 	x.configs, err = promising(m.forecasts, d, x.configs, modelsOf(x.space, x.configs), s.Candidates, s.Budget)
@@ -460,7 +469,7 @@ const scoreWeight = 0.3
 // that cannot be trained in time.
 func (x *Session) look(ctx context.Context, m *method) error {
 	s := &x.Plan.Settings
-	if s.Trainer == Exec || s.Method == Default || s.NoScores && s.NoTimeFilter {
+	if s.Trainer != Embedded || s.Method == Default || s.NoScores && s.NoTimeFilter {
 		return nil
 	}
 	models := modelsOf(x.space, x.configs)
@@ -590,9 +599,14 @@ func (x *Session) filter(ctx context.Context, networks map[string]*look.Network,
 }
 
 // connect makes the trainer.
-func (x *Session) connect() error {
+func (x *Session) connect(ctx context.Context) error {
 	s := &x.Plan.Settings
 	x.close = func() {}
+	if s.Trainer == Timm {
+		err := x.connectTimm(ctx, x.set)
+		x.set = nil
+		return err
+	}
 	if s.Trainer == Exec {
 		p := &process.Trainer{Command: s.Exec, Stderr: filepath.Join(x.Dir, "stderr.log")}
 		x.trainer, x.close = p, p.Close

@@ -30,6 +30,7 @@ import (
 const (
 	Embedded = "embedded"
 	Exec     = "exec"
+	Timm     = "timm"
 )
 
 // The clocks.
@@ -73,6 +74,13 @@ type Settings struct {
 	Epochs     int      `json:"epochs,omitempty"` // of a curve; of no account to Embedded
 	Metric     string   `json:"metric"`
 	Clock      string   `json:"clock"`
+	// How timm models are trained: see the flags of "generate --trainer timm".
+	Python        string `json:"python,omitempty"`
+	GPUs          string `json:"gpus,omitempty"`
+	ImageSize     int    `json:"image_size,omitempty"`
+	Scratch       bool   `json:"scratch,omitempty"`
+	WeightsDir    string `json:"weights_dir,omitempty"`
+	LoaderWorkers int    `json:"loader_workers,omitempty"`
 	// NoScores leaves out the look at networks before training, NoTimeFilter the
 	// judgement of what cannot be trained in time.
 	NoScores     bool `json:"no_scores,omitempty"`
@@ -90,21 +98,23 @@ func (s *Settings) check() error {
 		return fmt.Errorf("--workers %d: at least 1 is needed", s.Workers)
 	case s.Candidates < 1:
 		return fmt.Errorf("--candidates %d: at least 1 is needed", s.Candidates)
-	case s.Trainer != Embedded && s.Trainer != Exec:
-		return fmt.Errorf("--trainer %s: want %s", s.Trainer, Embedded)
+	case s.Trainer != Embedded && s.Trainer != Exec && s.Trainer != Timm:
+		return fmt.Errorf("--trainer %s: want %s or %s", s.Trainer, Embedded, Timm)
 	case s.Trainer == Exec && strings.TrimSpace(s.Exec) == "":
 		return errors.New("--exec: the command is empty")
 	case s.Trainer == Exec && s.Space == "":
 		return errors.New("--exec needs --space FILE: the hyperparameters that the program understands")
 	case s.Trainer != Exec && s.Epochs != 0:
-		return errors.New("--epochs is for --exec: the embedded trainer plans for as many epochs as its predictor knows")
+		return errors.New("--epochs is for --exec: other trainers plan for as many epochs as the predictor knows")
 	case s.Epochs < 0:
 		return fmt.Errorf("--epochs %d: at least 1 is needed", s.Epochs)
 	case s.Metric != ValAccuracy && s.Metric != ValLoss:
 		return fmt.Errorf("--metric %s: want %s or %s", s.Metric, ValAccuracy, ValLoss)
 	case s.Clock != Measured && s.Clock != Counted:
 		return fmt.Errorf("--clock %s: want %s or %s", s.Clock, Measured, Counted)
-	case s.Clock == Counted && (s.Trainer == Exec || s.Workers != 1):
+	case s.ImageSize < 0 || s.LoaderWorkers < 0:
+		return errors.New("--image-size and --loader-workers cannot be negative")
+	case s.Clock == Counted && (s.Trainer != Embedded || s.Workers != 1):
 		return errors.New("--clock counted is for the embedded trainer with one worker")
 	case s.Predictor != "" && s.Meta != "":
 		return errors.New("--predictor and --meta exclude each other: a predictor has been meta-trained")
