@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 
-def l2sp(parameters: Iterable[tuple[Tensor, Tensor]]) -> Tensor | float:
+def l2sp(parameters: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Sum over all elements of (value - start)^2: L2-SP (Li, Grandvalet and Davoine, ICML 2018)."""
-    total: Tensor | float = 0.0
-    for value, start in parameters:
-        total = total + (value - start).square().sum()
-    return total
+    parts = [(value - start).square().sum() for value, start in parameters]
+    return torch.stack(parts).sum() if parts else torch.zeros(())
 
 
 def delta(features: Tensor, start: Tensor) -> Tensor:
