@@ -279,7 +279,11 @@ func runAblation(ctx context.Context, f ablationFlags, stdout, stderr io.Writer)
 	case f.json:
 		return result.json(stdout)
 	case f.markdown:
-		return result.markdown(stdout)
+		folder := figuresDir
+		if f.out == "" {
+			folder = "" // there are none
+		}
+		return result.page().Markdown(stdout, folder)
 	}
 	if err := result.text(stdout); err != nil {
 		return err
@@ -473,11 +477,18 @@ func (a *ablation) publish(dir string) error {
 }
 
 // page is the ablation as a document.
-func (a *ablation) page() *report.Page {
+func (a *ablation) page() *report.Page { return a.document(a.Tables).Page() }
+
+// document holds some of the tables for a page.
+func (a *ablation) document(tables []ablationTable) *report.Ablation {
 	out := &report.Ablation{Title: "Ablation of the published method", Data: a.Data, Hash: a.DataHash, Command: a.Command, Seeds: a.Seeds}
-	for i, t := range a.Tables {
+	for i, t := range tables {
+		kind := "parts"
+		if t.Rows[0].Hub > 0 {
+			kind = "hub"
+		}
 		table := report.AblationTable{
-			Name: fmt.Sprintf("ablation-%d", i+1), Title: t.Title + ", " + t.Pool, Head: t.Head, Datasets: t.Datasets,
+			Name: fmt.Sprintf("%s-%d", kind, i+1), Title: t.Title + ", " + t.Pool, Head: t.Head, Datasets: t.Datasets,
 			Intervals: t.Intervals, TraceHash: t.TraceHash, Budgets: a.Budgets,
 		}
 		for _, r := range t.Rows {
@@ -493,7 +504,6 @@ func (a *ablation) page() *report.Page {
 		}
 		out.Tables = append(out.Tables, table)
 	}
-	return out.Page()
+	return out
 }
 
-func (a *ablation) markdown(w io.Writer) error { return a.page().Markdown(w, "") }

@@ -23,8 +23,7 @@ import (
 // The files of a directory of results, beside those of package replay.
 const (
 	manifestFile = "manifest.json"
-	reportFile   = "report.md"
-	pageFile     = "report.html"
+	reportStem   = "report" // .md and .html
 	jsonFile     = "report.json"
 	figuresDir   = "figures" // NAME.svg and NAME.png
 	tablesDir    = "tables"  // NAME.csv
@@ -120,7 +119,7 @@ func (o *outDir) publish(r *report.Report, x *replay.Experiment, flags *settings
 	if err := o.save(all); err != nil {
 		return err
 	}
-	if err := writePage(o.dir, r.Page()); err != nil {
+	if err := writePage(o.dir, reportStem, r.Page()); err != nil {
 		return err
 	}
 	if err := atomicfile.Write(filepath.Join(o.dir, jsonFile), r.JSON); err != nil {
@@ -162,9 +161,9 @@ func dependencies() map[string]string {
 	return out
 }
 
-// writePage writes a page in both forms, with its figures in a folder of their
+// writePage writes a page as STEM.md and STEM.html, with its figures in a folder of their
 // own.
-func writePage(dir string, p *report.Page) error {
+func writePage(dir, stem string, p *report.Page) error {
 	figures := make(map[string]func(io.Writer) error)
 	for _, f := range p.Figures() {
 		figures[f.Name+".svg"], figures[f.Name+".png"] = f.SVG, f.PNG
@@ -172,10 +171,10 @@ func writePage(dir string, p *report.Page) error {
 	if err := fillFolder(filepath.Join(dir, figuresDir), figures); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(filepath.Join(dir, reportFile), func(w io.Writer) error { return p.Markdown(w, figuresDir) }); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, stem+".md"), func(w io.Writer) error { return p.Markdown(w, figuresDir) }); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, pageFile), p.HTML)
+	return atomicfile.Write(filepath.Join(dir, stem+".html"), p.HTML)
 }
 
 // fillFolder writes files to a folder and removes what an earlier report left

@@ -43,8 +43,22 @@ type AblationRow struct {
 // Page is the ablation as a document.
 func (a *Ablation) Page() *Page {
 	p := &Page{Title: a.Title}
+	a.Add(p, 2)
+	p.Heading(2, "Reproduce")
+	p.Code(a.Command)
+	items := []string{fmt.Sprintf("%s, SHA-256: `%s`", a.Data, a.Hash)}
 	for _, t := range a.Tables {
-		p.Heading(2, t.Title)
+		item := fmt.Sprintf("SHA-256 of the traces (%s): `%s`", t.Title, t.TraceHash)
+		items = append(items, item)
+	}
+	p.List(items...)
+	return p
+}
+
+// Add adds the tables and their figures to a page, under headings of that level.
+func (a *Ablation) Add(p *Page, level int) {
+	for _, t := range a.Tables {
+		p.Heading(level, t.Title)
 		p.Figure(t.figure())
 		p.Text(fmt.Sprintf("Mean normalised regret over %s, %s each [%s]; epochs and trials of a run to %s.",
 			plural(t.Datasets, "data set"), plural(a.Seeds, "seed"), t.Intervals, t.Budgets[len(t.Budgets)-1]))
@@ -62,15 +76,6 @@ func (a *Ablation) Page() *Page {
 		}
 		p.Table(rows)
 	}
-	p.Heading(2, "Reproduce")
-	p.Code(a.Command)
-	items := []string{fmt.Sprintf("%s, SHA-256: `%s`", a.Data, a.Hash)}
-	for _, t := range a.Tables {
-		item := fmt.Sprintf("SHA-256 of the traces (%s): `%s`", t.Title, t.TraceHash)
-		items = append(items, item)
-	}
-	p.List(items...)
-	return p
 }
 
 // budgetStyle tells budgets apart: shades from light, the smallest, to dark.

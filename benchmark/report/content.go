@@ -38,7 +38,7 @@ func (r *Report) Page() *Page {
 
 	p.Heading(2, "Rank")
 	if len(r.Rows) > 1 {
-		p.Figure(r.ranksOverTime())
+		p.Figure(r.RankOverTime())
 	}
 	p.Text(fmt.Sprintf("Mean over data sets [%s interval], 1 is best.", intervalTitle(r.Bootstrap)))
 	p.Table(r.cellTable(&notes, func(c Cell) stats.Summary { return c.Rank }, 2))
@@ -159,13 +159,41 @@ func (r *Report) Page() *Page {
 // tests adds what the tests over data sets say.
 func (r *Report) tests(p *Page, notes *footnotes) {
 	p.Heading(2, "Differences between methods")
-	p.Figure(r.criticalDifferences())
+	p.Figure(r.CriticalDifferences())
 	if refs := references(notes.mark(r.Friedman.Warnings)); refs != "" {
 		p.Text("The tests of Friedman and Nemenyi are to be read with a note." + refs)
 	}
 	p.Heading(3, "Against "+r.Against)
 	p.Text(fmt.Sprintf("Difference of the mean regrets [%s interval], below 0 where the method is better than `%s`; on how many data sets it is better, equal, worse; "+
 		"p of Wilcoxon's signed-rank test and its adjustment by Holm; the probability that a run is better.", intervalTitle(r.Bootstrap), r.Against))
+	p.Table(r.pairedTable(notes))
+	if len(r.Rows) > 2 {
+		p.Heading(3, "All pairs at "+r.lastBudget())
+		p.Text("p of Wilcoxon's signed-rank test, adjusted by Holm for all pairs.")
+		head := []string{"method"}
+		for _, row := range r.Rows {
+			head = append(head, row.Method.Name)
+		}
+		t := table{head}
+		for i, row := range r.Rows {
+			line := []string{row.Method.Name}
+			for j := range r.Rows {
+				if i == j {
+					line = append(line, "")
+				} else {
+					line = append(line, probability(r.Holm[i][j]))
+				}
+			}
+			t = append(t, line)
+		}
+		p.Table(t)
+	}
+}
+
+// PairedTable compares all methods with that of Against, in each budget.
+func (r *Report) PairedTable() [][]string { return r.pairedTable(&footnotes{}) }
+
+func (r *Report) pairedTable(notes *footnotes) table {
 	t := table{{"method", "budget", "difference", "better", "equal", "worse", "p", "p (Holm)", "P(better)"}}
 	for b, budget := range r.Budgets {
 		for _, row := range r.Rows {
@@ -183,28 +211,7 @@ func (r *Report) tests(p *Page, notes *footnotes) {
 			})
 		}
 	}
-	p.Table(t)
-	if len(r.Rows) > 2 {
-		p.Heading(3, "All pairs at "+r.lastBudget())
-		p.Text("p of Wilcoxon's signed-rank test, adjusted by Holm for all pairs.")
-		head := []string{"method"}
-		for _, row := range r.Rows {
-			head = append(head, row.Method.Name)
-		}
-		t = table{head}
-		for i, row := range r.Rows {
-			line := []string{row.Method.Name}
-			for j := range r.Rows {
-				if i == j {
-					line = append(line, "")
-				} else {
-					line = append(line, probability(r.Holm[i][j]))
-				}
-			}
-			t = append(t, line)
-		}
-		p.Table(t)
-	}
+	return t
 }
 
 // aggregates is a table of further means at the last budget.

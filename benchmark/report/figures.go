@@ -96,8 +96,8 @@ func (r *Report) highest() float64 {
 	return top
 }
 
-// ranksOverTime is the figure of ranks over time.
-func (r *Report) ranksOverTime() figure.Figure {
+// RankOverTime is the figure of ranks over time.
+func (r *Report) RankOverTime() figure.Figure {
 	k := float64(len(r.Rows))
 	ch := r.overTime(figure.Axis{Label: "mean rank", Min: 1, Max: k, Ticks: figure.LinearTicks(1, k, min(5, len(r.Rows)-1), nil)}, func(row Row) stats.Curve { return row.Ranks })
 	return figure.Figure{
@@ -116,8 +116,8 @@ func (r *Report) lastRanks() string {
 	return strings.Join(parts, ", ")
 }
 
-// criticalDifferences is the diagram of Demšar (2006), a method a row.
-func (r *Report) criticalDifferences() figure.Figure {
+// CriticalDifferences is the diagram of Demšar (2006), a method a row.
+func (r *Report) CriticalDifferences() figure.Figure {
 	k := len(r.Rows)
 	rows := figure.Rows{
 		X:      figure.Axis{Label: "mean rank at " + r.lastBudget() + ", 1 is best", Min: 1, Max: float64(k), Ticks: figure.LinearTicks(1, float64(k), min(5, k-1), nil)},

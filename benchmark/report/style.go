@@ -12,7 +12,7 @@ import (
 )
 
 // The dashes, in points. Solid is for the plain form of a method.
-var dashes = [][]vg.Length{nil, {5, 2}, {1.5, 1.5}, {6, 2, 1.5, 2}}
+var dashes = [][]vg.Length{nil, {5, 2}, {1.5, 1.5}, {6, 2, 1.5, 2}, {9, 3}}
 
 // fixed is the style of a method: a colour and one of the dashes.
 type fixed struct {
@@ -55,6 +55,7 @@ var styles = map[string]fixed{
 	"smac-mf":                 {figure.SkyBlue, 1},
 	"gp-bo":                   {figure.SkyBlue, 2},
 	"mobster":                 {figure.SkyBlue, 3},
+	"two-stage":               {figure.Orange, 4},
 }
 
 // Styled lists the methods whose style is fixed, sorted.
