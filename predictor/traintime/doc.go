@@ -28,7 +28,8 @@
 // # What it refuses to do
 //
 // It never trains or touches a network: what it needs of one is behind
-// [Network] and [Jacobian]. Where the linearisation cannot be trusted it does
+// [Network] and [Jacobian], which package tangent gives for the embedded ones.
+// Where the linearisation cannot be trusted it does
 // not correct silently but says so, with the reason ([Problem.Trust]); an
 // adaptive optimiser such as Adam is no gradient descent in function space and
 // is always flagged. A simulation that diverges is reported as diverged, not
