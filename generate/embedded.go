@@ -26,8 +26,10 @@ type backend struct {
 	models     func() ([]metadataset.Model, error)
 	// dispatcher prepares the work on a plan in a directory.
 	dispatcher func(ctx context.Context, dir string, p *plan.Plan, workers int, log *slog.Logger) (*dispatching, error)
-	// seconds estimates what an epoch of a trial takes on one core.
-	seconds func(p *plan.Plan) func(plan.Trial) (train, eval float64)
+	// seconds estimates what an epoch of a trial takes on the reference, such as
+	// one core.
+	reference string
+	seconds   func(p *plan.Plan) func(plan.Trial) (train, eval float64)
 }
 
 // dispatching is who works on a plan.
@@ -63,9 +65,9 @@ func findBackend(name, dir string) (*backend, error) {
 func embedded(name string, weights func(model string) (*vision.Weights, error)) *backend {
 	return &backend{
 		name: name, modelParam: "model",
-		space:   trainer.Space,
-		models:  func() ([]metadataset.Model, error) { return embeddedHub(weights) },
-		seconds: embeddedSeconds,
+		space:     trainer.Space,
+		models:    func() ([]metadataset.Model, error) { return embeddedHub(weights) },
+		reference: "one core", seconds: embeddedSeconds,
 		dispatcher: func(ctx context.Context, _ string, p *plan.Plan, workers int, log *slog.Logger) (*dispatching, error) {
 			n := workerCount(workers)
 			t := &trainer.Embedded{Images: provide(ctx, p, n+1), Weights: weights}

@@ -395,7 +395,7 @@ func left(w sweep.Working) string {
 func printEstimate(stdout io.Writer, p *plan.Plan, b *backend, workers int) error {
 	c := p.Estimate(perEpoch(p, b), nil)
 	fmt.Fprintf(stdout, "%d trials of up to %d epochs: %d networks on %d data sets, trained by %s\n", c.Trials, p.Epochs, len(c.Models), len(p.Datasets), b.name)
-	fmt.Fprintf(stdout, "about %s of one core, %s with %d workers, if this machine is as fast as the reference", cli.FormatSeconds(round(c.Seconds)), cli.FormatSeconds(round(c.Seconds/float64(workers))), workers)
+	fmt.Fprintf(stdout, "about %s of %s, %s with %d workers, if this machine is as fast as the reference", cli.FormatSeconds(round(c.Seconds)), b.reference, cli.FormatSeconds(round(c.Seconds/float64(workers))), workers)
 	if c.Capped > 0 {
 		fmt.Fprintf(stdout, "; the curve cap of %s cuts about %d curves", cli.FormatSeconds(p.CurveCap), c.Capped)
 	}

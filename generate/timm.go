@@ -171,7 +171,7 @@ func timmBackend(name string, models []string, o timmOptions) (*backend, error) 
 			}
 			return list, nil
 		},
-		seconds: timmSeconds,
+		reference: "one RTX 2080 Ti", seconds: timmSeconds,
 		dispatcher: func(ctx context.Context, dir string, p *plan.Plan, workers int, log *slog.Logger) (*dispatching, error) {
 			return timmDispatcher(ctx, dir, p, timmRun{o, imageSize, scratch, workers}, log)
 		},

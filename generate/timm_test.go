@@ -79,7 +79,7 @@ func signs(t *testing.T, each int) string {
 
 func TestTimmSweepIsPlannedWithoutPython(t *testing.T) {
 	out := mustRun(t, "--trainer", "timm", "--python", "/nowhere/python", "--datasets", "digits", "--configs", "24", "--dry-run")
-	for _, want := range []string{"24 trials of up to 50 epochs: 24 networks on 1 data sets, trained by timm", "beit_large_patch16_512  305670000   362240.00", "dla46x_c"} {
+	for _, want := range []string{"24 trials of up to 50 epochs: 24 networks on 1 data sets, trained by timm", "of one RTX 2080 Ti", "beit_large_patch16_512", "305670000   362240.00", "dla46x_c"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
