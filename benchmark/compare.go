@@ -20,7 +20,6 @@ import (
 	"quicktune/benchmark/report"
 	"quicktune/internal/cli"
 	"quicktune/metadataset"
-	"quicktune/metadataset/synthetic"
 	"quicktune/search"
 )
 
@@ -83,8 +82,8 @@ in a directory. An interrupted comparison is continued by the same command.`,
 		},
 	}
 	p := c.Flags()
-	p.StringVar(&f.data, "data", "", "meta-dataset to replay (default: synthetic curves, which prove nothing)")
-	p.StringVar(&f.budget, "budget", "", "budgets of the search, such as 1h,4h,16h (default; epochs such as 500,2000 for data without times)")
+	p.StringVar(&f.data, "data", "", "meta-dataset to replay (default: "+shippedData+")")
+	p.StringVar(&f.budget, "budget", "", "budgets of the search, such as 1h,4h,16h, or epochs such as 500,2000 for data without times (default: those of the meta-dataset)")
 	p.StringVar(&f.methods.list, "methods", "random,asha,hyperband", "methods to compare, or all; \"benchmark methods\" lists them")
 	p.StringArrayVar(&f.methods.set, "set", nil, "change a setting of a method: METHOD.SETTING=VALUE; may be given several times")
 	p.StringVar(&f.methods.compat, "compat", "", "reference: quicktune stands for quicktune-reference, the published method with the choices of its public implementation")
@@ -105,38 +104,63 @@ in a directory. An interrupted comparison is continued by the same command.`,
 
 func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) error {
 	log := logger(stderr)
-	s, err := openData(f.data, log)
+	s, err := openData(f.data)
 	if err != nil {
 		return err
 	}
-	x, warnings, err := experiment(f, s)
+	if !f.json {
+		fmt.Fprintln(stdout, summary(s))
+	}
+	r, err := compareOn(ctx, f, s, stderr, log)
 	if err != nil {
 		return err
+	}
+	if f.json {
+		return r.JSON(stdout)
+	}
+	if err := r.Text(stdout); err != nil {
+		return err
+	}
+	if f.out != "" {
+		fmt.Fprintf(stdout, "\nreport, figures and traces are in %s\n", f.out)
+	}
+	return nil
+}
+
+// compareOn runs a comparison on a meta-dataset and, with --out, writes all that
+// is kept of it.
+func compareOn(ctx context.Context, f compareFlags, s *metadataset.Store, stderr io.Writer, log *slog.Logger) (*report.Report, error) {
+	x, warnings, err := experiment(f, s)
+	if err != nil {
+		return nil, err
 	}
 	against, err := f.reference(x.Methods)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	from := replay.Provenance{Data: s.Manifest.Hash, Exclude: f.exclude}
 	var out *outDir
 	if f.out != "" {
 		if out, err = claim(f.out, from); err != nil {
-			return err
+			return nil, err
 		}
-	}
-	if !f.json {
-		fmt.Fprintln(stdout, summary(s))
 	}
 	var learned []report.Learning
 	if x.Methods, learned, err = learn(ctx, s, x.Methods, f.learn.options(tested(x.Tables), f.parallel), stderr, log); err != nil {
-		return err
+		return nil, err
 	}
 
 	traces, finished, err := replayGrid(ctx, x, out, func() display {
 		return newDisplay(x, f.watch, cli.TimeUnit(s.Manifest.TimeUnit), "replay", stderr, log)
 	}, log)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	var calibration *report.Calibration
+	if out != nil {
+		if calibration, err = calibrate(ctx, s, tested(x.Tables), learned, f.learn.cache); err != nil {
+			return nil, err
+		}
 	}
 	r, err := report.New(report.Input{
 		Title:   "Comparison of search methods",
@@ -147,27 +171,18 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 		Workers: x.Workers,
 		Clock:   x.Clock,
 		Command: f.command(), Learning: learned,
-		Against: against, Store: s, Tables: x.Tables,
+		Against: against, Store: s, Tables: x.Tables, Calibration: calibration,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Warnings = append(r.Warnings, warnings...)
 	if out != nil {
 		if err := out.publish(r, x, f.settings(), traces, finished); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if f.json {
-		return r.JSON(stdout)
-	}
-	if err := r.Text(stdout); err != nil {
-		return err
-	}
-	if out != nil {
-		fmt.Fprintf(stdout, "\nreport, figures and traces are in %s\n", out.dir)
-	}
-	return nil
+	return r, nil
 }
 
 // reference is the method that --against names.
@@ -227,7 +242,7 @@ func replayGrid(ctx context.Context, x *replay.Experiment, out *outDir, begin fu
 func reportData(name, exclude string, s *metadataset.Store) report.Data {
 	info := describe(s)
 	if name == "" {
-		name = "synthetic curves"
+		name = shippedData
 	}
 	return report.Data{
 		Name: filepath.ToSlash(name), Hash: info.Hash,
@@ -277,26 +292,42 @@ func keep(err error, out *outDir, finished []*replay.Trace) error {
 	return err
 }
 
-// openData opens the meta-dataset in dir, or makes synthetic curves.
-func openData(dir string, log *slog.Logger) (*metadataset.Store, error) {
-	if dir != "" {
-		s, err := metadataset.Open(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, cli.Inputf("%w; \"benchmark import --from PATH --out DIR\" makes one", err)
+// shippedData is the meta-dataset that is part of the repository.
+const shippedData = "results/embedded"
+
+// openData opens the meta-dataset in dir, or the shipped one.
+func openData(dir string) (*metadataset.Store, error) {
+	if dir == "" {
+		var err error
+		if dir, err = findShipped(); err != nil {
+			return nil, err
 		}
-		return s, cli.Input(err)
 	}
-	log.Warn("no --data given: replaying synthetic curves, which show how the command works and are no evidence about any method")
-	tmp, err := os.MkdirTemp("", "quicktune-synthetic-")
+	s, err := metadataset.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, cli.Inputf("%w; \"benchmark import --from PATH --out DIR\" makes one", err)
+	}
+	return s, cli.Input(err)
+}
+
+// findShipped looks for the shipped meta-dataset in the working directory and
+// those above it.
+func findShipped() (string, error) {
+	at, err := os.Getwd()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer os.RemoveAll(tmp)
-	dir = filepath.Join(tmp, "store")
-	if err := metadataset.Write(dir, synthetic.Generate(synthetic.Options{})); err != nil {
-		return nil, err
+	for {
+		dir := filepath.Join(at, filepath.FromSlash(shippedData))
+		if _, err := os.Stat(filepath.Join(dir, "manifest.json")); err == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return "", cli.Inputf("%s, the meta-dataset of the repository, is not here: run the command in the repository, or name another with --data DIR", shippedData)
+		}
+		at = up
 	}
-	return metadataset.Open(dir)
 }
 
 // experiment builds the grid that the flags ask for, and warns of what a report
@@ -373,6 +404,9 @@ func tested(tables []*replay.Table) []string {
 func budgetsFor(list string, s *metadataset.Store) ([]float64, error) {
 	unit := cli.TimeUnit(s.Manifest.TimeUnit)
 	if list == "" {
+		if len(s.Manifest.Budgets) > 0 {
+			return slices.Clone(s.Manifest.Budgets), nil
+		}
 		list = "1h,4h,16h"
 		if unit == cli.Epochs {
 			e := s.Manifest.MaxEpochs

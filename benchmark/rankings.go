@@ -104,7 +104,7 @@ func runRankings(ctx context.Context, f rankingFlags, stdout, stderr io.Writer) 
 	if err != nil {
 		return cli.Input(err)
 	}
-	s, err := openData(f.data, log)
+	s, err := openData(f.data)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ import (
 // settings are the flags of a comparison that change its traces, as a manifest
 // keeps them.
 type settings struct {
-	Data      string   `json:"data"` // where the meta-dataset lay, "" for the synthetic curves
+	Data      string   `json:"data"` // where the meta-dataset lay, "" for the shipped one
 	Budget    string   `json:"budget,omitempty"`
 	Methods   string   `json:"methods"`
 	Set       []string `json:"set,omitempty"`
@@ -136,7 +136,7 @@ func runReproduce(ctx context.Context, path string, f reproduceFlags, stdout, st
 		flags.methods = flags.methods.only(f.methods)
 	}
 
-	s, err := openData(flags.data, log)
+	s, err := openData(flags.data)
 	if err != nil {
 		return err
 	}
