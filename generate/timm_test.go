@@ -162,7 +162,7 @@ func TestASweepWithTimm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Models) != 2 || s.Models[0].Params <= 0 || s.Models[0].Pixels != 32 {
+	if len(s.Models) != 2 || s.Models[0].Params <= 0 || s.Models[0].Pixels != 32 || s.Models[0].SourceAccuracy != 0.7483 {
 		t.Errorf("models %+v", s.Models)
 	}
 	if notes := strings.Join(s.Manifest.Notes, " "); !strings.Contains(notes, "Trained with torch ") || !strings.Contains(notes, " and timm ") {
