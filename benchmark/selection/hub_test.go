@@ -160,7 +160,7 @@ func TestScoresOfARealDataSetAreStoredAndGoOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(again) != len(scores) || len(again) < 2*4*25 {
+	if len(again) != len(scores) || len(again) < 2*3*25 {
 		t.Fatalf("%d rows made, %d read", len(scores), len(again))
 	}
 	undefined := 0

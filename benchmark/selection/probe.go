@@ -78,6 +78,15 @@ func scorers() []selection.Scorer {
 	})
 }
 
+// affordable lists the scores of a setting. Those that iterate, or compare all
+// pairs of images, are left out where all images are looked at.
+func affordable(perClass int) []selection.Scorer {
+	if perClass > 0 {
+		return scorers()
+	}
+	return append(selection.ClosedForm(), selection.FeatureMetrics{}, selection.KNN{})
+}
+
 // expert is a network of the hub with what does not depend on a data set.
 type expert struct {
 	weights            *vision.Weights
@@ -168,7 +177,7 @@ func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, p
 				if err != nil {
 					return fmt.Errorf("%s on %s, %s: %w", e.weights.Model, set.Name, settings[i].name, err)
 				}
-				for _, s := range selection.Available(scorers(), p) {
+				for _, s := range selection.Available(affordable(settings[i].perClass), p) {
 					if _, pooled := s.(selection.PoolScorer); pooled {
 						continue
 					}
@@ -194,7 +203,7 @@ func probeDataset(ctx context.Context, set *trainer.Images, experts []*expert, p
 				return nil, err
 			}
 		}
-		for _, s := range scorers() {
+		for _, s := range affordable(settings[i].perClass) {
 			pooled, ok := s.(selection.PoolScorer)
 			if !ok {
 				continue
