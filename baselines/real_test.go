@@ -2,11 +2,10 @@ package baselines
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
+	"quicktune/internal/realdata"
 	"quicktune/metadataset"
 	"quicktune/metadataset/importers"
 	"quicktune/search"
@@ -16,7 +15,7 @@ import (
 // TestEveryMethodKeepsTheContractOnRealCurves runs on 60 configurations of one
 // data set of Extended after learning, where a method learns, from two others.
 func TestEveryMethodKeepsTheContractOnRealCurves(t *testing.T) {
-	in, _, err := importers.Import(context.Background(), extendedData(t), importers.Options{})
+	in, _, err := importers.Import(context.Background(), realdata.Path(t, "quicktune", "extended"), importers.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,19 +43,6 @@ func TestEveryMethodKeepsTheContractOnRealCurves(t *testing.T) {
 			searchtest.Run(t, m, o)
 		})
 	}
-}
-
-// extendedData finds the real curves beside the repository.
-func extendedData(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join("..", "..", "shared", "data", "quicktune", "extended")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("this test needs the real data: %v", err)
-		}
-		t.Skipf("this test needs the real data: %v", err)
-	}
-	return dir
 }
 
 const realCandidates = 60

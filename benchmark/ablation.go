@@ -506,4 +506,3 @@ func (a *ablation) document(tables []ablationTable) *report.Ablation {
 	}
 	return out
 }
-

@@ -21,6 +21,7 @@ import (
 
 	"quicktune/benchmark/selection"
 	"quicktune/internal/cli"
+	"quicktune/internal/realdata"
 	"quicktune/metadataset"
 	"quicktune/metadataset/synthetic"
 )
@@ -67,32 +68,27 @@ func smallStore(t *testing.T, dir string) string {
 // skipped, or fails in CI.
 func realCurves(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join("..", "..", "shared", "data", "quicktune", "extended")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the released curves must be there in CI: %v", err)
-		}
-		t.Skipf("the released curves are not here: %v", err)
-	}
-	return dir
+	return realdata.Path(t, "quicktune", "extended")
 }
 
-// importReal imports the released curves once for all tests, below scratch.
-var importReal = sync.OnceValues(func() (string, error) {
-	store := filepath.Join(scratch, "extended")
-	from := filepath.Join("..", "..", "shared", "data", "quicktune", "extended")
-	err := run(context.Background(), []string{"import", "--from", from, "--out", store}, &bytes.Buffer{}, &bytes.Buffer{})
-	return store, err
-})
+// theRealStore is the store of the released curves, imported once for all tests.
+var theRealStore struct {
+	sync.Once
+	dir string
+	err error
+}
 
 func realStore(t *testing.T) string {
 	t.Helper()
-	realCurves(t)
-	store, err := importReal()
-	if err != nil {
-		t.Fatal(err)
+	from := realCurves(t)
+	theRealStore.Do(func() {
+		theRealStore.dir = filepath.Join(scratch, "extended")
+		theRealStore.err = run(context.Background(), []string{"import", "--from", from, "--out", theRealStore.dir}, &bytes.Buffer{}, &bytes.Buffer{})
+	})
+	if theRealStore.err != nil {
+		t.Fatal(theRealStore.err)
 	}
-	return store
+	return theRealStore.dir
 }
 
 // scratch is a folder that lasts as long as the tests.

@@ -27,6 +27,7 @@ import (
 	"pgregory.net/rapid"
 
 	"quicktune/generate/trainer"
+	"quicktune/internal/realdata"
 )
 
 // picture encodes a small picture that is different for every number.
@@ -564,26 +565,7 @@ func TestRealSets(t *testing.T) {
 // sharedImages finds the real image sets, which are not part of the project.
 func sharedImages(t testing.TB) string {
 	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above this directory")
-		}
-	}
-	images := filepath.Join(dir, "..", "shared", "data", "images")
-	if _, err := os.Stat(images); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the real image sets are missing: ", err)
-		}
-		t.Skip("the real image sets are not here: ", err)
-	}
-	return images
+	return realdata.Path(t, "images")
 }
 
 func BenchmarkLoad(b *testing.B) {

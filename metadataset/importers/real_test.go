@@ -3,13 +3,13 @@ package importers
 import (
 	"context"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"quicktune/internal/realdata"
 	"quicktune/metadataset"
 )
 
@@ -17,27 +17,7 @@ import (
 // them the test is skipped, or fails where CI=true says that all tests must run.
 func realExtended(t testing.TB) string {
 	t.Helper()
-	root, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
-		if root == filepath.Dir(root) {
-			t.Fatal("no go.mod above the test")
-		}
-		root = filepath.Dir(root)
-	}
-	dir := filepath.Join(root, "..", "shared", "data", "quicktune", "extended")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the real curves are missing: %v", err)
-		}
-		t.Skipf("the real curves are missing: %v", err)
-	}
-	return dir
+	return realdata.Path(t, "quicktune", "extended")
 }
 
 func TestRealExtended(t *testing.T) {
