@@ -195,8 +195,9 @@ class Trial:
             )
         self.optimizer = optimizer(s, self.network)
         self.scheduler = scheduler(s, self.optimizer, r.epochs)
-        self.amp = s.amp
-        self.scaler = _scaler(s.amp and self.device.type == "cuda")
+        # Old torch lacks much of bfloat16 on the CPU.
+        self.amp = s.amp and self.device.type == "cuda"
+        self.scaler = _scaler(self.amp)
         self.epoch = 0
         self.records: list[Message] = []
 
@@ -379,19 +380,22 @@ def optimizer(s: Settings, network: Network) -> torch.optim.Optimizer:
 
 def scheduler(s: Settings, opt: torch.optim.Optimizer, epochs: int) -> Any:
     """timm's scheduler; plateau watches the validation accuracy."""
-    made, _ = create_scheduler_v2(
-        opt,
-        sched=s.sched,
-        num_epochs=epochs,
-        decay_epochs=s.decay_epochs,
-        decay_milestones=milestones(epochs),
-        patience_epochs=s.patience_epochs,
-        decay_rate=s.decay_rate,
-        min_lr=0.0,
-        warmup_lr=s.warmup_lr,
-        warmup_epochs=s.warmup_epochs,
-        plateau_mode="max",
-    )
+    with warnings.catch_warnings():
+        # timm warns that plateau's state is in no checkpoint; here it is.
+        warnings.simplefilter("ignore", FutureWarning)
+        made, _ = create_scheduler_v2(
+            opt,
+            sched=s.sched,
+            num_epochs=epochs,
+            decay_epochs=s.decay_epochs,
+            decay_milestones=milestones(epochs),
+            patience_epochs=s.patience_epochs,
+            decay_rate=s.decay_rate,
+            min_lr=0.0,
+            warmup_lr=s.warmup_lr,
+            warmup_epochs=s.warmup_epochs,
+            plateau_mode="max",
+        )
     return made
 
 
@@ -420,8 +424,7 @@ def _set_plain(scheduler: Any, state: dict[str, Any]) -> None:
 def _autocast(device: torch.device, enabled: bool) -> Any:
     if not enabled and not torch.is_autocast_enabled():
         return nullcontext()
-    half = torch.float16 if device.type == "cuda" else torch.bfloat16
-    return torch.autocast(device_type=device.type, dtype=half, enabled=enabled)
+    return torch.autocast(device_type=device.type, dtype=torch.float16, enabled=enabled)
 
 
 def _scaler(enabled: bool) -> Any:

@@ -89,10 +89,10 @@ def test_the_learning_rate_follows_its_schedule(run: Run) -> None:
 
 
 def test_plateau_cuts_the_rate_when_nothing_gets_better(run: Run) -> None:
-    found = rates(run, lr=0.0, sched="plateau", patience_epochs=2, decay_rate=0.1)
-    assert found == [0.0] * 10
-    found = rates(run, lr=1e-9, sched="plateau", patience_epochs=2, decay_rate=0.1)
-    assert len(set(found)) >= 1 and found[0] == 0.000001
+    # At such a rate nothing is learnt: the first epoch is the best, and after more than
+    # two others the rate is cut.
+    found = rates(run, lr=1e-6, sched="plateau", patience_epochs=2, decay_rate=0.1)
+    assert found == [0.001] * 4 + [0.0001] * 3 + [0.00001] * 3
 
 
 def same(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> None:
