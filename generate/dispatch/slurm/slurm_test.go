@@ -201,6 +201,13 @@ func (c *cluster) trial(f *fakeTask, i item) bool {
 				other.Close()
 			}
 		}
+		if kind == "skew" {
+			// The node's clock is years off, and is set in between.
+			then := time.Now().AddDate(10-20*(e%2), 0, 0)
+			if err := os.Chtimes(file.Name(), then, then); err != nil {
+				c.t.Error(err)
+			}
+		}
 		if kind == "short" && e == 1 {
 			fmt.Fprintf(file, `{"type":"interrupted","trial":%q,"reason":"the time limit is near"}`+"\n", id)
 			return false
@@ -270,7 +277,7 @@ func tasks(kinds ...string) []dispatch.Task {
 func TestNoFailureOnANodeStopsTheSweep(t *testing.T) {
 	c, d := setup(t)
 	c.refuse, c.silent = 2, 3
-	kinds := []string{"good", "good", "crash", "good", "hang", "garbage", "stranger", "torn", "errs", "limit", "short", "unborn", "unbornonce", "once", "twice", "good"}
+	kinds := []string{"good", "good", "crash", "good", "hang", "garbage", "stranger", "torn", "errs", "limit", "short", "unborn", "unbornonce", "once", "twice", "skew", "good"}
 	b := newBook()
 	if err := d.Run(t.Context(), tasks(kinds...), b); err != nil {
 		t.Fatal(err)

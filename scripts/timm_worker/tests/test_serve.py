@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import SCRIPTS
+from timm_worker import batch, training
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1"}
 COMMON = ["--scratch", "--image-size", "32", "--device", "cpu", "--threads", "1", "--heartbeat", "0"]
@@ -106,6 +109,25 @@ def test_requests_by_files(flowers: Path, tmp_path: Path) -> None:
     (two,) = results.glob("t2.*")
     last = json.loads(two.read_text().splitlines()[-1])
     assert (last["type"], last["reason"]) == ("interrupted", "stopped: the time limit is near")
+
+
+def test_a_full_disk_ends_the_task(machine: training.Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text(json.dumps({"trials": [{"request": request("t"), "result": "t"}]}) + "\n")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    before = [signal.getsignal(s) for s in (signal.SIGUSR1, signal.SIGTERM)]
+    try:
+        # The process ends, with nothing that could be taken for a result.
+        with pytest.raises(OSError, match="No space left"):
+            batch.work(machine, tasks, 0, tmp_path, heartbeat=0.0, grace=5.0)
+    finally:
+        for s, handler in zip((signal.SIGUSR1, signal.SIGTERM), before, strict=True):
+            signal.signal(s, handler)
+    assert not batch.ended(tmp_path, "t")
 
 
 def test_the_doctor_says_what_works() -> None:

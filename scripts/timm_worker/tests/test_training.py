@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -204,6 +205,13 @@ def test_a_full_disk_costs_the_checkpoint_alone(run: Run, tmp_path: Path, monkey
     monkeypatch.setattr(torch, "save", full)
     check(run(epochs=2, checkpoint=str(tmp_path / "checkpoint")), 2)
     assert list((tmp_path / "checkpoint").iterdir()) == []
+
+
+def test_a_clock_that_is_set_back_changes_no_seconds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**9, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    record, end = run()
+    assert end["end"] == "completed" and 0 < record["train_seconds"] < 600 and 0 < record["eval_seconds"] < 600
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "another trial"])
