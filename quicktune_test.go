@@ -12,6 +12,7 @@ import (
 
 	"quicktune"
 	"quicktune/benchmark/crossval"
+	"quicktune/benchmark/crossval/crossvaltest"
 	"quicktune/benchmark/replay"
 	"quicktune/internal/blas"
 	"quicktune/internal/stream"
@@ -104,6 +105,28 @@ func contractTables() []searchtest.Table {
 		t.Curves = append(t.Curves, searchtest.Curve{Scores: widen(r.Scores[c]), Seconds: widen(r.Seconds[c]), End: r.Ends[c]})
 	}
 	return append(tables, t)
+}
+
+// Both forms of Quick-Tune search on the released and on the shipped curves, by
+// accuracies and losses, after learning from two other data sets.
+func TestContractOnRealCurves(t *testing.T) {
+	training := predictor.ReferenceMetaTrain()
+	training.Iterations, training.CostIterations = 100, 100
+	methods := []search.Method{quicktune.PlannerMethod(nil), quicktune.ReferenceMethod(shortFits(quicktune.Options{}), predictor.LearnOptions{Training: &training})}
+	for _, c := range crossvaltest.Cases {
+		t.Run(c.Name, func(t *testing.T) {
+			on := c.Load(t)
+			for i, m := range methods {
+				t.Run(m.Name, func(t *testing.T) {
+					var err error
+					if m.New, err = m.Learn(context.Background(), on.Meta); err != nil {
+						t.Fatal(err)
+					}
+					searchtest.Run(t, m, searchtest.Options{Tables: []searchtest.Table{on.Table}, Seeds: []uint64{1}, Proposals: 20, Seedless: i == 0})
+				})
+			}
+		})
+	}
 }
 
 // ablations lists ±M ±C ±G.

@@ -13,6 +13,20 @@ import (
 // where CI=true says that every test must run.
 func Path(t testing.TB, elements ...string) string {
 	t.Helper()
+	path := filepath.Join(append([]string{Root(t), "..", "shared", "data"}, elements...)...)
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("this test needs the real data: %v", err)
+		}
+		t.Skipf("this test needs the real data: %v", err)
+	}
+	return path
+}
+
+// Root returns the root of the repository, the first folder with a go.mod at or
+// above the package under test.
+func Root(t testing.TB) string {
+	t.Helper()
 	root, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
@@ -26,12 +40,5 @@ func Path(t testing.TB, elements ...string) string {
 		}
 		root = filepath.Dir(root)
 	}
-	path := filepath.Join(append([]string{root, "..", "shared", "data"}, elements...)...)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("this test needs the real data: %v", err)
-		}
-		t.Skipf("this test needs the real data: %v", err)
-	}
-	return path
+	return root
 }
