@@ -829,7 +829,8 @@ trap 'kill -TERM "$worker" 2>/dev/null' TERM
 	fmt.Fprintf(&s, "--tasks %s --index \"$SLURM_ARRAY_TASK_ID\" --results %s &\n", quote(filepath.Join(r.folder(b), "tasks.jsonl")), quote(filepath.Join(r.Dir, "results")))
 	s.WriteString(`worker=$!
 # wait also returns when a signal comes.
-while wait "$worker"; status=$?; [ "$status" -gt 128 ] && kill -0 "$worker" 2>/dev/null; do :; done
+while wait "$worker" 2>/dev/null; status=$?; [ "$status" -gt 128 ] && kill -0 "$worker" 2>/dev/null; do :; done
+[ "$status" = 0 ] || echo "the worker ended with status $status" >&2
 exit "$status"
 `)
 	return s.String()

@@ -450,7 +450,8 @@ trap 'kill -TERM "$worker" 2>/dev/null' TERM
 '/opt/py/bin/python' '-m' 'timm_worker' 'work' '--data' '/shared/my sweep/data' --tasks '/shared/sweep/slurm/batches/0003/tasks.jsonl' --index "$SLURM_ARRAY_TASK_ID" --results '/shared/sweep/slurm/results' &
 worker=$!
 # wait also returns when a signal comes.
-while wait "$worker"; status=$?; [ "$status" -gt 128 ] && kill -0 "$worker" 2>/dev/null; do :; done
+while wait "$worker" 2>/dev/null; status=$?; [ "$status" -gt 128 ] && kill -0 "$worker" 2>/dev/null; do :; done
+[ "$status" = 0 ] || echo "the worker ended with status $status" >&2
 exit "$status"
 `
 	if got != want {
