@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newAblation(stdout, stderr),
 		newReproduce(stdout, stderr),
 		newCompareRuns(stdout),
+		newPaper(stdout, stderr),
 		selection.New(stdout, stderr),
 		newRankings(stdout, stderr),
 		traintime.New(stdout, stderr),
