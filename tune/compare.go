@@ -44,8 +44,8 @@ func newCompare(stdout, stderr io.Writer) *cobra.Command {
 		Short: "let methods search on your pictures with equal budgets",
 		Long: `Compare runs several methods on several sets of pictures, with the same budget and
 several seeds, and prints the test accuracy of what they find. What methods learn
-from other data sets never comes from the set that they are judged on, nor from
-those that --related names.
+from other data sets never comes from a set that is judged on, nor from those that
+--related names.
 
 With the counted clock an epoch costs what its arithmetic takes on a reference
 machine, so the table is the same everywhere, however busy the machine is;

@@ -1,8 +1,8 @@
 // Package contest lets methods search on the same pictures with the same budget,
 // several seeds each, and tells which finds the better network.
 //
-// What a method learns from other data sets never comes from the one that it is
-// judged on, nor from those that hold the same pictures. What is finished is
+// What a method learns from other data sets never comes from any that is judged on,
+// nor from those that hold the same pictures. What is finished is
 // kept, one file a run, so a contest can be stopped at any moment and called
 // again. The package refuses to choose by test accuracy.
 package contest
@@ -139,7 +139,7 @@ func (o *Options) one(ctx context.Context, s session.Settings) (Outcome, error) 
 	if !errors.Is(err, fs.ErrNotExist) {
 		return known, err
 	}
-	options := session.Options{HoldOut: append([]string{name}, o.Related[name]...), Cache: o.Cache, Parallel: 1, Warn: func(text string) {
+	options := session.Options{HoldOut: o.judged(), Cache: o.Cache, Parallel: 1, Warn: func(text string) {
 		if o.Warn != nil {
 			o.Warn(name + ": " + text)
 		}
@@ -161,7 +161,7 @@ func (o *Options) one(ctx context.Context, s session.Settings) (Outcome, error) 
 		return known, err
 	}
 	if slices.Contains(x.Plan.Learnt.Datasets, name) {
-		return known, fmt.Errorf("the method learnt from %s itself", name)
+		return known, errors.New("the method learnt from the data set that it is judged on")
 	}
 	out := Outcome{Dataset: name, Method: s.Method, Seed: s.Seed, Learnt: len(x.Plan.Learnt.Datasets), Settings: s}
 	r, err := x.Run(ctx)
@@ -181,6 +181,17 @@ func (o *Options) one(ctx context.Context, s session.Settings) (Outcome, error) 
 		return out, err
 	}
 	return out, os.RemoveAll(base)
+}
+
+// judged lists the data sets of the contest and those with the same pictures.
+// None of them is learnt from for any.
+func (o *Options) judged() []string {
+	var names []string
+	for _, data := range o.Data {
+		names = append(names, Name(data))
+		names = append(names, o.Related[Name(data)]...)
+	}
+	return names
 }
 
 func same(a, b session.Settings) bool {
