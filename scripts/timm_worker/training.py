@@ -328,31 +328,44 @@ class Trial:
         return time.perf_counter()
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the trial depends on."""
+        """Everything that the rest of the trial depends on: tensors, and a text for all else.
+        torch 1.13 reads no other file without running what is in it."""
         source = self.network.source
-        return {
+        optimiser = self.optimizer.state_dict()
+        tensors = {f"model/{k}": v for k, v in self.network.model.state_dict().items()}
+        tensors |= {f"source/{k}": v for k, v in (source.state_dict() if source is not None else {}).items()}
+        scalars: dict[str, dict[str, Any]] = {}
+        for i, values in optimiser["state"].items():
+            tensors |= {f"optimizer/{i}/{k}": v for k, v in values.items() if isinstance(v, Tensor)}
+            scalars[str(i)] = {k: v for k, v in values.items() if not isinstance(v, Tensor)}
+        text = {
             "version": CHECKPOINT_VERSION,
             "request": self.request.identity(self.machine.image_size, self.machine.weights.scratch),
             "epoch": self.epoch,
-            "records": json.dumps(self.records),
-            "model": self.network.model.state_dict(),
-            "source": source.state_dict() if source is not None else {},
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": json.dumps(_plain(self.scheduler)),
+            "records": self.records,
+            "groups": optimiser["param_groups"],
+            "scalars": scalars,
+            "scheduler": _plain(self.scheduler),
             "scaler": self.scaler.state_dict(),
         }
+        return {"text": json.dumps(text), **tensors}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
-        self.network.model.load_state_dict(state["model"])
+        text = json.loads(state["text"])
+
+        def below(prefix: str) -> dict[str, Any]:
+            return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+
+        self.network.model.load_state_dict(below("model/"))
         if self.network.source is not None:
-            self.network.source.load_state_dict(state["source"])
-        self.optimizer.load_state_dict(state["optimizer"])
+            self.network.source.load_state_dict(below("source/"))
+        moments = {int(i): {**scalars, **below(f"optimizer/{i}/")} for i, scalars in text["scalars"].items()}
+        self.optimizer.load_state_dict({"state": moments, "param_groups": text["groups"]})
         if self.scaler.is_enabled():
-            self.scaler.load_state_dict(state["scaler"])
-        _set_plain(self.scheduler, json.loads(state["scheduler"]))
-        self.records = json.loads(state["records"])
-        self.epoch = state["epoch"]
+            self.scaler.load_state_dict(text["scaler"])
+        _set_plain(self.scheduler, text["scheduler"])
+        self.records, self.epoch = text["records"], text["epoch"]
 
 
 def optimizer(s: Settings, network: Network) -> torch.optim.Optimizer:
@@ -388,7 +401,8 @@ def scheduler(s: Settings, opt: torch.optim.Optimizer, epochs: int) -> Any:
             sched=s.sched,
             num_epochs=epochs,
             decay_epochs=s.decay_epochs,
-            decay_milestones=milestones(epochs),
+            # timm cuts an epoch before its milestones.
+            decay_milestones=[m + 1 for m in milestones(epochs)],
             patience_epochs=s.patience_epochs,
             decay_rate=s.decay_rate,
             min_lr=0.0,
@@ -471,14 +485,15 @@ def saved(folder: Path, identity: str, device: torch.device) -> dict[str, Any] |
     if not file.exists():
         return None
     try:
-        state = torch.load(file, map_location=device, weights_only=True)
+        state = dict(torch.load(file, map_location=device, weights_only=True))
+        text = json.loads(state["text"])
     except Exception as e:  # torch raises many kinds for a damaged file
         log(f"{file} cannot be read and is left aside: {e}")
         return None
-    if state.get("version") != CHECKPOINT_VERSION or state.get("request") != identity:
+    if text["version"] != CHECKPOINT_VERSION or text["request"] != identity:
         log(f"{file} is of another trial and is left aside")
         return None
-    return dict(state)
+    return state
 
 
 def log(text: str) -> None:
