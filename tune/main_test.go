@@ -172,6 +172,20 @@ func TestASearchFindsANetworkThatCanBeUsed(t *testing.T) {
 	}
 }
 
+func TestTheForecastsThatComeWithTheProgramAreUsed(t *testing.T) {
+	data, out := folder(t, 20, "a", "b"), filepath.Join(t.TempDir(), "run")
+	stdout, stderr, err := tune(t, "--data", data, "--out", out, "--clock", "counted", "--budget", "300ms", "--models", "mixer_xs,separable_xs")
+	must(t, err)
+	if !strings.Contains(stderr, "method=Quick-Tune candidates=480") || !strings.Contains(stdout, "validation accuracy") {
+		t.Errorf("%s%s", stdout, stderr)
+	}
+	page, err := os.ReadFile(filepath.Join(out, report.PageFile))
+	must(t, err)
+	if !strings.Contains(string(page), "24 other data sets") {
+		t.Error("the report does not say what the forecasts were learnt from")
+	}
+}
+
 func TestTheSameCommandGivesTheSameNetwork(t *testing.T) {
 	data := folder(t, 20, "a", "b")
 	var models [2][]byte
