@@ -24,10 +24,10 @@ import (
 
 // rankingFlags are the flags of rankings.
 type rankingFlags struct {
-	data, scores, list, budget string
-	seeds, parallel, warm      int
-	weight                     float64
-	learn                      learnFlags
+	data, scores, list, budget, datasets string
+	seeds, parallel, warm                int
+	weight                               float64
+	learn                                learnFlags
 }
 
 func newRankings(stdout, stderr io.Writer) *cobra.Command {
@@ -52,6 +52,7 @@ ranking at random. The time of scoring all models is charged to the budget.`,
 	p.StringVar(&f.scores, "scores", "", "file of scores (default: the directory's name with -scores.parquet)")
 	p.StringVar(&f.list, "rankings", "static-prior,random,logme,leep,lfc,knn,static-prior+logme,static-prior+leep,static-prior+lfc", "rankings to compare: "+rankings)
 	p.StringVar(&f.budget, "budget", "", "budgets of the search, such as 1m,5m")
+	p.StringVar(&f.datasets, "datasets", "", "data sets to replay (default: all)")
 	p.IntVar(&f.seeds, "seeds", 5, "repetitions of every method on every data set")
 	p.Float64Var(&f.weight, "weight", 0.5, "of the standardised ranking beside Quick-Tune's forecasts")
 	p.IntVar(&f.warm, "warm-start", 3, "models that Quick-Tune with a warm start tries first")
@@ -112,11 +113,11 @@ func runRankings(ctx context.Context, f rankingFlags, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	tables, err := chooseTables("", "", s)
+	tables, err := chooseTables(f.datasets, "", s)
 	if err != nil {
 		return err
 	}
-	if methods, err = crossval.Learn(ctx, s, methods, f.learn.options(nil, f.parallel)); err != nil {
+	if methods, err = crossval.Learn(ctx, s, methods, f.learn.options(tested(tables), f.parallel)); err != nil {
 		return cli.Input(err)
 	}
 	var bar *cli.Progress
