@@ -134,19 +134,33 @@ func (m *Model) Probabilities(ctx context.Context, pixels []uint8) ([][]float32,
 	return out, nil
 }
 
-// Confusion counts the pictures of a split by class, row, and by the class that
-// the model gives them, column.
-func (m *Model) Confusion(ctx context.Context, d trainer.Split) ([][]int, error) {
-	p, err := m.Probabilities(ctx, d.Pixels)
-	if err != nil {
-		return nil, err
+// Confusion counts pictures by their class and by the class that they are taken
+// for; pairs that do not occur are left out.
+type Confusion map[[2]int]int
+
+// Right is the number of pictures whose class is recognised.
+func (c Confusion) Right() int {
+	n := 0
+	for pair, count := range c {
+		if pair[0] == pair[1] {
+			n += count
+		}
 	}
-	out := make([][]int, len(m.Classes))
-	for i := range out {
-		out[i] = make([]int, len(m.Classes))
-	}
-	for i, row := range p {
-		out[d.Labels[i]][Best(row)]++
+	return n
+}
+
+// Confusion classifies the pictures of a split.
+func (m *Model) Confusion(ctx context.Context, d trainer.Split) (Confusion, error) {
+	out := make(Confusion)
+	for i := 0; i < d.Len(); i += batch {
+		k := min(batch, d.Len()-i)
+		p, err := m.Probabilities(ctx, d.Pixels[i*trainer.Pixels:(i+k)*trainer.Pixels])
+		if err != nil {
+			return nil, err
+		}
+		for j, row := range p {
+			out[[2]int{d.Labels[i+j], Best(row)}]++
+		}
 	}
 	return out, nil
 }

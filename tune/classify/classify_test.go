@@ -85,15 +85,21 @@ func TestConfusionCountsEveryPictureOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	right := 0
 	for i := range p {
-		confusion[d.Labels[i]][Best(p[i])]--
-	}
-	for y, row := range confusion {
-		for c, n := range row {
-			if n != 0 {
-				t.Errorf("class %d as %d: %d too many", y, c, n)
-			}
+		if Best(p[i]) == d.Labels[i] {
+			right++
 		}
+		confusion[[2]int{d.Labels[i], Best(p[i])}]--
+	}
+	for pair, n := range confusion {
+		if n != 0 {
+			t.Errorf("class %d as %d: %d too many", pair[0], pair[1], n)
+		}
+	}
+	again, err := m.Confusion(t.Context(), d)
+	if err != nil || again.Right() != right {
+		t.Errorf("%d right, want %d: %v", again.Right(), right, err)
 	}
 }
 

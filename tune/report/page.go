@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"quicktune/internal/atomicfile"
+	"quicktune/tune/classify"
 )
 
 // Page is everything that report.html tells.
@@ -22,7 +24,7 @@ type Page struct {
 	Trials    []Trial // in the order in which they were begun
 	Networks  []Network
 	Skipped   []string
-	Confusion [][]int // by class and by what it was taken for; nil if unknown
+	Confusion classify.Confusion // of the test pictures; nil if unknown
 	Classes   []string
 	Command   string // that trains the pipeline again
 	Predict   string // that uses it
@@ -184,17 +186,19 @@ type Cell struct {
 
 // matrix shades a confusion matrix; nil if it would be too large to read.
 func matrix(p Page) [][]Cell {
-	if len(p.Confusion) > most {
+	n := len(p.Classes)
+	if n > most {
 		return nil
 	}
-	out := make([][]Cell, len(p.Confusion))
-	for i, row := range p.Confusion {
+	out := make([][]Cell, n)
+	for i := range n {
 		sum := 0
-		for _, n := range row {
-			sum += n
+		for j := range n {
+			sum += p.Confusion[[2]int{i, j}]
 		}
-		for j, n := range row {
-			out[i] = append(out[i], Cell{n, float64(n) / float64(max(1, sum)), i == j})
+		for j := range n {
+			count := p.Confusion[[2]int{i, j}]
+			out[i] = append(out[i], Cell{count, float64(count) / float64(max(1, sum)), i == j})
 		}
 	}
 	return out
@@ -210,13 +214,13 @@ type Pair struct {
 func pairs(p Page) []Pair {
 	const shown = 12
 	var out []Pair
-	for i, row := range p.Confusion {
-		for j, n := range row {
-			if i != j && n > 0 {
-				out = append(out, Pair{p.Classes[i], p.Classes[j], n})
-			}
+	for pair, n := range p.Confusion {
+		if pair[0] != pair[1] {
+			out = append(out, Pair{p.Classes[pair[0]], p.Classes[pair[1]], n})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Pair) int { return b.Count - a.Count })
+	slices.SortFunc(out, func(a, b Pair) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Class, b.Class), strings.Compare(a.Taken, b.Taken))
+	})
 	return out[:min(shown, len(out))]
 }

@@ -155,11 +155,7 @@ func (x *Session) write(ctx context.Context, state *live.State) (report.Incumben
 		if page.Confusion, err = m.Confusion(ctx, x.images.Test); err != nil {
 			return in, err
 		}
-		right := 0
-		for i := range page.Confusion {
-			right += page.Confusion[i][i]
-		}
-		if got := float64(right) / float64(x.images.Test.Len()); in.Test != nil && got != in.Test.Value {
+		if got := float64(page.Confusion.Right()) / float64(x.images.Test.Len()); in.Test != nil && got != in.Test.Value {
 			return in, fmt.Errorf("%s: the checkpoint classifies %g of the test pictures as it should, not %g: it is damaged", x.Dir, got, in.Test.Value)
 		}
 		if err := m.Save(filepath.Join(x.Dir, ModelFile)); err != nil {
