@@ -311,3 +311,47 @@ func BenchmarkEpoch(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+func TestTheTrialOfALostWorkerGoesToAnother(t *testing.T) {
+	n := newNotebook()
+	lost := &sweeptest.Trainer{Before: func(trainer.Request, int) error { return &WorkerError{errors.New("the GPU fell off the bus")} }}
+	l := &Local{Pause: time.Microsecond, Workers: []Worker{{"bad", lost}, {"good", &sweeptest.Trainer{Epoch: time.Millisecond}}}}
+	if err := l.Run(t.Context(), tasks(20), n); err != nil {
+		t.Fatal(err)
+	}
+	if len(n.ends) != 20 {
+		t.Errorf("%d of 20 trials ended", len(n.ends))
+	}
+	for id, end := range n.ends {
+		if end.End != metadataset.EndCompleted {
+			t.Errorf("%s: %v", id, end)
+		}
+	}
+	l.Workers = l.Workers[:1]
+	n = newNotebook()
+	if err := l.Run(t.Context(), tasks(3), n); err == nil || !strings.Contains(err.Error(), "no worker is left") || !strings.Contains(err.Error(), "fell off the bus") || len(n.ends) > 0 {
+		t.Errorf("%v, %d ends", err, len(n.ends))
+	}
+}
+
+func TestATrialThatBreaksWorkersFailsAtOnceWhereOthersGoWell(t *testing.T) {
+	n := newNotebook()
+	f := &sweeptest.Trainer{Before: func(r trainer.Request, _ int) error {
+		if r.Seed > 0 {
+			return &TrialError{errors.New("segmentation fault")}
+		}
+		return nil
+	}}
+	if err := local(1, f).Run(t.Context(), tasks(12), n); err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for _, end := range n.ends {
+		if end.End == metadataset.EndFailed && end.Reason == "segmentation fault" {
+			failed++
+		}
+	}
+	if failed != 11 || n.ends["t00"].End != metadataset.EndCompleted {
+		t.Errorf("%d of 11 failed; the first: %v", failed, n.ends["t00"])
+	}
+}
