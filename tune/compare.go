@@ -53,7 +53,7 @@ decisions are not charged, but shown. An interrupted comparison is continued by 
 same command.`,
 		Example: `  go run ./tune compare --data photos --data birds.zip --budget 1m --seeds 3
   go run ./tune compare --data photos --budget 30s --methods quicktune,random,single --clock measured`,
-		Args: arguments(cobra.NoArgs),
+		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return compare(c.Context(), f, stdout, stderr) },
 	}
 	p := c.Flags()
@@ -62,7 +62,7 @@ same command.`,
 	p.DurationVar(&f.budget, "budget", 3*time.Minute, "time that each search has")
 	p.IntVar(&f.seeds, "seeds", 5, "runs of each method on each set")
 	p.StringVar(&f.meta, "meta", session.DefaultMeta, "meta-dataset that methods learn from")
-	p.StringArrayVar(&f.related, "related", []string{"fashion_mnist=fashion", "omniglot=omniglot"}, "NAME=OTHER,...: data sets with the same pictures, which are not learnt from either")
+	p.StringArrayVar(&f.related, "related", []string{"fashion_mnist=fashion"}, "NAME=OTHER,...: data sets with the same pictures, which are not learnt from either")
 	p.StringVar(&f.clock, "clock", session.Counted, "counted, or measured for the seconds of this machine")
 	p.IntVar(&f.candidates, "candidates", session.DefaultCandidates, "configurations to choose from")
 	p.IntVar(&f.parallel, "parallel", 0, "runs at the same time (default: one for each CPU, or 1 on the measured clock)")

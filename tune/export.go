@@ -19,7 +19,7 @@ func newExport(stdout io.Writer) *cobra.Command {
 name, with the network, the classes and what it was trained on in the metadata.
 "tune predict" uses it without the run.`,
 		Example: "  go run ./tune export results/runs/tune-photos --out photos.safetensors",
-		Args:    arguments(cobra.ExactArgs(1)),
+		Args:    cli.Arguments(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if format != "safetensors" {
 				return cli.Inputf("--format %s: the embedded networks are written as safetensors", format)

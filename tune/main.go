@@ -6,7 +6,7 @@
 //	go run ./tune predict --model results/runs/tune-photos new.jpg
 //	go run ./tune export results/runs/tune-photos --out photos.safetensors
 //	go run ./tune train --from results/runs/tune-photos/incumbent.json --out again
-//	go run ./tune compare --data ../shared/data/images/*.zip --budget 20s
+//	go run ./tune compare --data photos,birds.zip --budget 20s
 //
 // It refuses to replay stored curves: that is what benchmark does.
 package main
@@ -16,8 +16,6 @@ import (
 	"io"
 	"log/slog"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"quicktune/internal/cli"
 )
@@ -50,6 +48,3 @@ func logger(w io.Writer) *slog.Logger {
 		},
 	}))
 }
-
-// arguments is cobra's check of positional arguments as bad input.
-func arguments(check cobra.PositionalArgs) cobra.PositionalArgs { return cli.Arguments(check) }

@@ -38,7 +38,7 @@ probabilities. DIR is the directory of a run, finished or not, or a file that
 "tune export" or "tune train" wrote.`,
 		Example: `  go run ./tune predict --model results/runs/tune-photos new.jpg
   go run ./tune predict --model photos.safetensors --top 3 --json *.jpg`,
-		Args: arguments(cobra.MinimumNArgs(1)),
+		Args: cli.Arguments(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			if model == "" {
 				return cli.Inputf("--model: name the directory of a run or a file with weights")

@@ -64,7 +64,7 @@ With --exec, any program can be tuned that speaks JSON lines: docs/exec.md.`,
   go run ./tune --data photos --budget 1h --method asha
   go run ./tune --resume results/runs/small
   go run ./tune --exec "python train.py" --space space.json --data corpus.txt --budget 8h`,
-		Args: arguments(cobra.NoArgs),
+		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.resume != "" {
 				return resume(c.Context(), c.Flags(), f.resume, stdout, stderr)

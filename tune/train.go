@@ -28,7 +28,7 @@ func newTrain(stdout, stderr io.Writer) *cobra.Command {
 pretrained weights to the epoch at which it was best, without a search. On the same
 pictures that gives the same network, bit for bit.`,
 		Example: "  go run ./tune train --from results/runs/tune-photos/incumbent.json --out again",
-		Args:    arguments(cobra.NoArgs),
+		Args:    cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if from == "" || out == "" {
 				return cli.Inputf("train needs --from FILE and --out DIR")
