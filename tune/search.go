@@ -268,7 +268,11 @@ func printResult(w io.Writer, x *session.Session, r *session.Result) {
 		fmt.Fprintln(w)
 	}
 	_, config := x.Describe(r.State.Trials[r.State.Best.Trial].Candidate)
-	fmt.Fprintf(w, "configuration        %s\n\n", config)
+	fmt.Fprintf(w, "configuration        %s\n", config)
+	if in.Over == live.OverExhausted {
+		fmt.Fprintf(w, "ended after %s: %s\n", cli.FormatSeconds(tenth(in.Used)), in.Over)
+	}
+	fmt.Fprintln(w)
 	fmt.Fprintf(w, "report    %s\n", filepath.Join(x.Dir, "report.html"))
 	if x.Plan.Settings.Trainer == session.Embedded {
 		fmt.Fprintf(w, "use it    go run ./tune predict --model %s IMAGE...\n", x.Dir)
