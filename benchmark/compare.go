@@ -75,6 +75,7 @@ in a directory. An interrupted comparison is continued by the same command.`,
   go run ./benchmark --data results/extended --budget 1h,4h,16h --methods random,asha,hyperband --seeds 10
   go run ./benchmark --data results/extended --methods asha,hyperband --set hyperband.eta=4 --workers 8 --out results/runs/eta4
   go run ./benchmark --data results/extended --budget 1h --methods quicktune,random --seeds 1
+  go run ./benchmark --data results/extended --methods asha,hyperband,random --against random --out results/runs/first
   go run ./benchmark --data results/extended --exclude linear-probing --datasets BCT,DOG --json`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {

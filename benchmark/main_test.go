@@ -399,7 +399,7 @@ func TestExamplesOfTheHelpRun(t *testing.T) {
 	store := smallStore(t, filepath.Join(tmp, "extended"))
 	paths := []string{"results/runs", filepath.Join(tmp, "runs")}
 	root := newCompare(&bytes.Buffer{}, &bytes.Buffer{})
-	commands := []*cobra.Command{root, newImport(nil, nil), newVerify(nil), newInfo(nil), newMethods(nil), newMetaTrain(nil, nil), newAblation(nil, nil), selection.New(nil, nil)}
+	commands := []*cobra.Command{root, newImport(nil, nil), newVerify(nil), newInfo(nil), newMethods(nil), newMetaTrain(nil, nil), newAblation(nil, nil), newReproduce(nil, nil), newCompareRuns(nil), newPaper(nil, nil), selection.New(nil, nil)}
 	ran := 0
 	for _, c := range commands {
 		if c.Example == "" {

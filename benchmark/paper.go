@@ -55,7 +55,7 @@ The comparison runs first and is kept in DIR/comparison; an interrupted one goes
 on. The ablation takes long and is a command of its own: give its directory by
 --ablation.`,
 		Example: `  go run ./benchmark paper --data results/extended --out results/runs/paper --seeds 2 --methods quicktune,asha,random
-  go run ./benchmark paper --data results/extended --out results/runs/paper --ablation results/runs/ablation`,
+  go run ./benchmark paper --data results/extended --out results/runs/paper --seeds 2 --methods quicktune,asha,random --ablation results/runs/ablation`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.compare.data == "" || f.out == "" {

@@ -153,7 +153,7 @@ const styleSheet = `:root{color-scheme:light dark;` + figure.LightTheme + `}
 @media (prefers-color-scheme:dark){:root{` + figure.DarkTheme + `}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",Arial,sans-serif}
-main{max-width:54rem;margin:0 auto;padding:1rem 1rem 4rem;overflow-wrap:anywhere}
+main{max-width:60rem;margin:0 auto;padding:1rem 1rem 4rem;overflow-wrap:anywhere}
 h1{font-size:1.6rem;line-height:1.25;margin:1rem 0}
 h2{font-size:1.25rem;margin:2.5rem 0 .5rem}
 h3{font-size:1.05rem;margin:1.75rem 0 .5rem}
@@ -166,7 +166,7 @@ svg{display:block;width:100%;height:auto}
 .scroll{overflow-x:auto;margin:1rem 0;overflow-wrap:normal;background:linear-gradient(90deg,var(--page) 50%,transparent) 0 0/2rem 100% no-repeat local,linear-gradient(-90deg,var(--page) 50%,transparent) 100% 0/2rem 100% no-repeat local,linear-gradient(90deg,var(--grid),transparent) 0 0/.6rem 100% no-repeat scroll,linear-gradient(-90deg,var(--grid),transparent) 100% 0/.6rem 100% no-repeat scroll}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}
-th{vertical-align:bottom}
+th{vertical-align:bottom;white-space:normal}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 code{font-size:.875em}
 pre{overflow-x:auto;padding:.6rem;border:1px solid var(--grid)}
