@@ -20,6 +20,7 @@ func TestForecastsAreForTheSpacesThatAreSearched(t *testing.T) {
 		datasets int // at least
 	}{
 		{Embedded, embedded, 20},
+		{Timm, space.QuickTune(), 20},
 	} {
 		m, data, err := Load(c.hub)
 		if err != nil {
