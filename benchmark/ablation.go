@@ -203,7 +203,7 @@ func methodsOf(forms []form) []search.Method {
 }
 
 func runAblation(ctx context.Context, f ablationFlags, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	s, err := metadataset.Open(f.data)
 	if err != nil {
 		return cli.Input(err)

@@ -104,7 +104,7 @@ in a directory. An interrupted comparison is continued by the same command.`,
 }
 
 func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	s, err := openData(f.data)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ holds something else is replaced only with --replace.`,
 }
 
 func runImport(ctx context.Context, from, out string, opts importers.Options, replace bool, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	if opts.CacheDir == "" {
 		if cache, err := os.UserCacheDir(); err == nil {
 			opts.CacheDir = filepath.Join(cache, "quicktune")

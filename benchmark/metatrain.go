@@ -78,7 +78,7 @@ replaced only with --replace.`,
 }
 
 func runMetaTrain(ctx context.Context, f metaTrainFlags, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	if err := f.check(); err != nil {
 		return err
 	}

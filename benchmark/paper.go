@@ -97,7 +97,7 @@ type finding struct {
 }
 
 func runPaper(ctx context.Context, f paperFlags, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	s, err := openData(f.compare.data)
 	if err != nil {
 		return err

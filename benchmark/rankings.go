@@ -94,7 +94,7 @@ func (f rankingFlags) variants() ([]search.Method, error) {
 }
 
 func runRankings(ctx context.Context, f rankingFlags, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	if f.seeds < 1 || f.seeds > maxSeeds {
 		return cli.Inputf("--seeds %d: want 1 to %d", f.seeds, maxSeeds)
 	}

@@ -100,7 +100,7 @@ of Go or of the libraries are named.`,
 }
 
 func runReproduce(ctx context.Context, path string, f reproduceFlags, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	dir := path
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		dir = filepath.Dir(path)

@@ -16,7 +16,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -40,18 +39,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newExport(stdout),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)
-}
-
-// logger writes progress and warnings for people, without the date.
-func logger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey && len(groups) == 0 {
-				return slog.Attr{}
-			}
-			return a
-		},
-	}))
 }
 
 func newExport(stdout io.Writer) *cobra.Command {

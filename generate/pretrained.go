@@ -64,7 +64,7 @@ func runPretrain(ctx context.Context, models, out string, workers int, stdout, s
 	}
 	weights := make([]*vision.Weights, len(recipes))
 	bytes := make([]int, len(recipes))
-	bar := cli.NewProgress(stderr, logger(stderr), "pretraining", int64(len(recipes)), false)
+	bar := cli.NewProgress(stderr, cli.Logger(stderr), "pretraining", int64(len(recipes)), false)
 	defer bar.Finish()
 	var mu sync.Mutex
 	done := 0

@@ -204,7 +204,7 @@ func parseValue(text string) space.Value {
 }
 
 func runSweep(ctx context.Context, f sweepFlags, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	o, b, err := f.options()
 	if err != nil {
 		return err
@@ -286,7 +286,7 @@ func readPlan(dir string) (*plan.Plan, *backend, error) {
 
 // work trains what is left of a plan and tells what was made.
 func work(ctx context.Context, dir string, p *plan.Plan, b *backend, workers int, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	d, err := b.dispatcher(ctx, dir, p, workers, log)
 	if err != nil {
 		return err

@@ -73,7 +73,7 @@ same command.`,
 }
 
 func compare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) error {
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	o := contest.Options{Dir: f.out, Seeds: f.seeds, Parallel: f.parallel, Related: make(map[string][]string), Warn: func(text string) { log.Warn(text) }}
 	for _, d := range f.data {
 		full, err := filepath.Abs(d)

@@ -14,7 +14,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 	"time"
 
 	"quicktune/internal/cli"
@@ -35,16 +34,4 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newCompare(stdout, stderr),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)
-}
-
-// logger writes progress and warnings for people, without the date.
-func logger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey && len(groups) == 0 {
-				return slog.Attr{}
-			}
-			return a
-		},
-	}))
 }

@@ -160,7 +160,7 @@ func begin(ctx context.Context, f searchFlags, stdout, stderr io.Writer) error {
 	if f.out == "" {
 		f.out = filepath.Join("results", "runs", "tune-"+strings.TrimSuffix(filepath.Base(s.Data), ".zip"))
 	}
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	begun, err := session.Claim(f.out, s)
 	if err != nil {
 		return explain(err, f.out, nil)
@@ -189,7 +189,7 @@ func resume(ctx context.Context, flags *pflag.FlagSet, dir string, stdout, stder
 	if len(other) > 0 {
 		return cli.Inputf("--resume goes on with the settings of the run: leave out %s", strings.Join(other, ", "))
 	}
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	view := newView(stderr, log, 0)
 	x, err := session.Open(ctx, dir, options(view, log))
 	if err != nil {

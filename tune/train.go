@@ -65,7 +65,7 @@ func trainAgain(ctx context.Context, from, data, out string, stdout, stderr io.W
 	if exists(file) {
 		return cli.Inputf("--out %s holds a network already: name another directory", out)
 	}
-	log := logger(stderr)
+	log := cli.Logger(stderr)
 	if set.Hash() != in.DataHash {
 		log.Warn("these are not the pictures of the run: the network will be another one", "data", data)
 	}
