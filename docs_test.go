@@ -121,6 +121,8 @@ func newReader(t *testing.T, root, data string) *reader {
 	shared, err := filepath.Abs(filepath.Join(root, "..", "shared"))
 	must(t, err)
 	must(t, os.Symlink(shared, filepath.Join(tmp, "shared")))
+	must(t, os.MkdirAll(filepath.Join(clone, "results"), 0o755))
+	must(t, os.Symlink(filepath.Join(root, "results", "embedded"), filepath.Join(clone, "results", "embedded")))
 	writeSamples(t, filepath.Join(clone, "downloads"))
 
 	archive := zipped(t, data)

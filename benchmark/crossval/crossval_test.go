@@ -481,17 +481,6 @@ func TestInterruptedLearningGoesOn(t *testing.T) {
 }
 
 func TestWhatCannotBeLearntIsOneLine(t *testing.T) {
-	lr := space.Hyperparameter{Name: "lr", Type: space.Real, Lower: 1e-5, Upper: 1, Log: true}
-	sp, err := space.New("plain", []space.Hyperparameter{lr}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	foreign := store(t, 2, func(in *metadataset.Input) {
-		in.Space, in.ModelParam, in.Models = sp, "", nil
-		for i := range in.Curves {
-			in.Curves[i].Config = space.Config{space.Float(0.001)}
-		}
-	})
 	two := store(t, 2, nil)
 	for _, c := range []struct {
 		want string
@@ -499,7 +488,6 @@ func TestWhatCannotBeLearntIsOneLine(t *testing.T) {
 		o    Options
 	}{
 		{"1 data sets; a method that learns from other data sets needs at least 2", store(t, 1, nil), Options{}},
-		{"are of another one", foreign, Options{}},
 		{`there is no data set "CIFAR"`, two, Options{Test: []string{"CIFAR"}}},
 		{`there is no data set "CIFAR"`, two, Options{HoldOut: []string{"CIFAR"}}},
 		{"no data set is left to learn from", two, Options{HoldOut: names(two)}},
