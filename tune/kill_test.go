@@ -27,7 +27,7 @@ func TestARunThatIsKilledTenTimesEndsWithAValidResult(t *testing.T) {
 	data, out := folder(t, 20, "a", "b", "c"), filepath.Join(t.TempDir(), "run")
 	const budget = 6.0
 	args := []string{"--data", data, "--out", out, "--budget", fmt.Sprint(budget, "s"), "--method", "asha", "--models", "plain_xs,separable_xs,mixer_xs",
-		"--candidates", "60", "--workers", "2"}
+		"--candidates", "3000", "--workers", "2"}
 	rng := stream.New("tune/test/kills", 1)
 	var alive time.Duration
 	process := func(limit time.Duration) (stderr string, err error) {

@@ -256,11 +256,13 @@ func (p *inferred) activeFor(q *inferred) []space.Value {
 		if p.values[i].IsInactive() {
 			state = without
 		}
-		if v.IsInactive() && state == with {
-			return nil
+		if v.IsInactive() {
+			if state == with {
+				return nil
+			}
+			v = space.None // which a blank of q may become
 		}
-		seen[v] |= state
-		if !v.IsInactive() && seen[v] == with|without {
+		if seen[v] |= state; seen[v] == with|without {
 			return nil
 		}
 	}

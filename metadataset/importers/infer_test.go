@@ -148,6 +148,18 @@ func TestInferenceFindsTheSpaceOfThePaper(t *testing.T) {
 	}
 }
 
+// A blank becomes the choice None where nothing explains it, so that None of the
+// same column tells nothing about others.
+func TestABlankThatBecomesNoneExplainsNothing(t *testing.T) {
+	_, configs, _, err := inferSpace([]values{column("a", "", "True", "None", "None"), column("b", "", "", "None", "None")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if configs[0][0] != space.None || configs[1][1] != space.None {
+		t.Errorf("configurations %v", configs)
+	}
+}
+
 // Whatever the cells are, each given value is found in its configuration and
 // each blank is inactive or None.
 func TestInferredConfigurationsKeepEveryValue(t *testing.T) {
