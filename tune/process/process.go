@@ -154,10 +154,10 @@ func (t *Trainer) serve(ctx context.Context, p *program, line []byte, trial stri
 		}
 	}()
 	answers := &watched{r: bufio.NewReader(p.out)}
-	_, err = p.in.Write(line)
-	if err == nil {
-		end, err = trainer.Decode(answers, trial, emit)
+	if _, err := p.in.Write(line); err != nil {
+		t.stop(p) // most often it has ended; what it said tells why
 	}
+	end, err = trainer.Decode(answers, trial, emit)
 	close(done)
 	<-stopped
 	if ctx.Err() != nil {
