@@ -227,8 +227,5 @@ func (o *outDir) writeManifest(m manifest) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(o.dir, manifestFile), func(w io.Writer) error {
-		_, err := w.Write(append(data, '\n'))
-		return err
-	})
+	return atomicfile.WriteFile(filepath.Join(o.dir, manifestFile), append(data, '\n'))
 }

@@ -83,10 +83,7 @@ func runPretrain(ctx context.Context, models, out string, workers int, stdout, s
 					data, err = weights[i].Encode()
 				}
 				if err == nil {
-					err = atomicfile.Write(path, func(w io.Writer) error {
-						_, err := w.Write(data)
-						return err
-					})
+					err = atomicfile.WriteFile(path, data)
 				}
 			}
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -101,20 +102,5 @@ func save(dir string, rows []Row) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	var buf bytes.Buffer
-	if err := parquet.Write(&buf, rows); err != nil {
-		return err
-	}
-	f, err := atomicfile.Create(filepath.Join(dir, RunsFile))
-	if err != nil {
-		return err
-	}
-	defer f.Discard()
-	if _, err := f.Write(buf.Bytes()); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return f.Publish()
+	return atomicfile.Write(filepath.Join(dir, RunsFile), func(w io.Writer) error { return parquet.Write(w, rows) })
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,10 +47,7 @@ func Install(dir string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		err = atomicfile.Write(path, func(w io.Writer) error {
-			_, err := w.Write(data)
-			return err
-		})
+		err = atomicfile.WriteFile(path, data)
 		if err != nil {
 			return "", err
 		}

@@ -80,6 +80,14 @@ func Write(path string, fill func(io.Writer) error) error {
 	return SyncDir(filepath.Dir(path))
 }
 
+// WriteFile replaces the file with data as Write does.
+func WriteFile(path string, data []byte) error {
+	return Write(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
 // SyncDir brings the names in a directory to the disk, where the system can.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

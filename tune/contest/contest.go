@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -177,7 +176,7 @@ func (o *Options) one(ctx context.Context, s session.Settings) (Outcome, error) 
 	if err != nil {
 		return out, err
 	}
-	if err := atomicfile.Write(file, func(w io.Writer) error { _, err := w.Write(append(data, '\n')); return err }); err != nil {
+	if err := atomicfile.WriteFile(file, append(data, '\n')); err != nil {
 		return out, err
 	}
 	return out, os.RemoveAll(base)

@@ -79,10 +79,7 @@ func WriteIncumbent(dir string, in Incumbent) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, IncumbentFile), func(w io.Writer) error {
-		_, err := w.Write(append(data, '\n'))
-		return err
-	})
+	return atomicfile.WriteFile(filepath.Join(dir, IncumbentFile), append(data, '\n'))
 }
 
 // ReadIncumbent reads an incumbent.json.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -226,10 +225,7 @@ func Prepare(ctx context.Context, dir string, s Settings, o Options) (*Session, 
 	if x.planBytes, err = json.MarshalIndent(x.Plan, "", "\t"); err != nil {
 		return nil, err
 	}
-	return x, atomicfile.Write(filepath.Join(dir, RunFile), func(w io.Writer) error {
-		_, err := w.Write(x.planBytes)
-		return err
-	})
+	return x, atomicfile.WriteFile(filepath.Join(dir, RunFile), x.planBytes)
 }
 
 // Open finds a session that was prepared.
