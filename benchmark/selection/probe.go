@@ -276,9 +276,9 @@ func newScore(dataset string, e *expert, setting int, s selection.Scorer, value 
 	return row
 }
 
-// loadImages finds a data set by name: one that comes with the program, or a
+// LoadImages finds a data set by name, split for training: one that comes with the program, or a
 // directory or zip archive in dir.
-func loadImages(ctx context.Context, name, dir string) (*trainer.Images, error) {
+func LoadImages(ctx context.Context, name, dir string) (*trainer.Images, error) {
 	var set *images.Set
 	var err error
 	if builtin.Has(name) {
@@ -330,7 +330,7 @@ func probeAll(ctx context.Context, s *metadataset.Store, f flags, scores []Score
 				return nil, cli.Input(err)
 			}
 		}
-		set, err := loadImages(ctx, d.Name, f.images)
+		set, err := LoadImages(ctx, d.Name, f.images)
 		if err != nil {
 			return nil, cli.Input(err)
 		}
