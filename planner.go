@@ -20,7 +20,7 @@ func PlannerMethod(m *forecast.Model) search.Method {
 		Name: "quicktune", Title: "Quick-Tune",
 		Source:  "this project; after Arango et al., Quick-Tune, ICLR 2024",
 		Details: "boosted-tree forecasts of curves and costs, expected improvement within the budget",
-		Uses:    search.Uses{Fidelity: true, Cost: true, MetaData: true, Budget: true},
+		Uses:    search.Uses{Fidelity: true, Cost: true, MetaData: true, Budget: true, Seedless: true},
 	}
 	plan := func(m *forecast.Model) search.Factory {
 		return func(p search.Problem) (search.Optimizer, error) { return NewPlanner(p, m) }
@@ -43,9 +43,19 @@ func PlannerMethod(m *forecast.Model) search.Method {
 // validation data sets alike, since nothing is chosen on the latter. It keeps
 // the model in the cache.
 func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model, error) {
+	return learnForecasts(ctx, meta, nil)
+}
+
+// learnForecasts is LearnForecasts with predicted training times, if there are
+// any, as columns.
+func learnForecasts(ctx context.Context, meta search.MetaData, times *timing) (*forecast.Model, error) {
 	path := ""
 	if meta.Cache != "" {
-		path = filepath.Join(meta.Cache, fmt.Sprintf("forecasts-%d.zip", forecast.Version))
+		key, err := times.key(meta)
+		if err != nil {
+			return nil, fmt.Errorf("quicktune: %w", err)
+		}
+		path = filepath.Join(meta.Cache, fmt.Sprintf("forecasts-%d%s.zip", forecast.Version, key))
 		m, err := forecast.Load(path)
 		if err == nil {
 			return m, nil
@@ -61,7 +71,7 @@ func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model,
 	for _, m := range meta.Hub {
 		hub[m.Name] = forecast.ModelFacts{Params: m.Params, SourceAccuracy: m.SourceAccuracy, Pixels: m.Pixels, GMACs: m.GMACs}
 	}
-	f := forecast.NewFeatures(meta.Space, meta.ModelParam, hub)
+	f := forecast.NewFeatures(meta.Space, meta.ModelParam, hub, times.names()...)
 	unit := meta.UnitScale()
 	var tasks []forecast.Task
 	for _, part := range [][]search.Curves{meta.Train, meta.Validation} {
@@ -70,8 +80,12 @@ func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model,
 				Name: c.Task.Name, Descriptors: forecast.Descriptors{Samples: c.Task.TrainSamples, Classes: c.Task.Classes},
 				Scores: unitScores(unit, c.Scores), Seconds: c.Seconds, Skip: c.Untrained,
 			}
+			columns, err := times.columns(c.Configs, c.Task)
+			if err != nil {
+				return nil, fmt.Errorf("quicktune: %w", err)
+			}
 			for i, config := range c.Configs {
-				row, err := f.Row(config, t.Descriptors)
+				row, err := f.Row(config, t.Descriptors, columns[i]...)
 				if err != nil {
 					return nil, fmt.Errorf("quicktune: data set %q, configuration %d: %w", t.Name, i, err)
 				}
@@ -124,9 +138,9 @@ func unitScores(unit search.UnitScale, curves [][]float32) [][]float32 {
 //
 //	max over h of  E[max(accuracy after h epochs - incumbent, 0)] x P(h epochs fit)
 //
-// A loss counts as the accuracy that search.UnitScale makes of it.
 // and goes on with the candidate that could reach most. Epochs are not free,
-// but a budget that is not spent is worth nothing.
+// but a budget that is not spent is worth nothing. A loss counts as the accuracy
+// that search.UnitScale makes of it.
 //
 // For a candidate that was never trained, the forecast is the meta-learned
 // prior, moved by what the trained candidates tell of the data set: their
@@ -161,6 +175,7 @@ type plan struct {
 	never  bool // is no training, by what other data sets tell
 
 	shift float64 // of the prior's median, by a ranking of the models
+	least float64 // epochs that training takes at least, by linearised dynamics
 
 	level   float64 // best score so far, in shifted log odds
 	offset  float64 // deviation of level from the prior's median
@@ -192,6 +207,11 @@ const (
 // NewPlanner returns the planner for p. Scores must be accuracies or losses, and
 // configurations of the space, as the model was trained on.
 func NewPlanner(p search.Problem, m *forecast.Model) (*Planner, error) {
+	return newPlanner(p, m, nil)
+}
+
+// newPlanner is NewPlanner for forecasts with predicted training times.
+func newPlanner(p search.Problem, m *forecast.Model, times *timing) (*Planner, error) {
 	switch {
 	case p.Metric.Bounded != (m.Unit == search.UnitScale{}):
 		return nil, fmt.Errorf("quicktune: the forecasts are of %s; the metric %q is another kind", kindOf(m.Unit), p.Metric.Name)
@@ -208,8 +228,12 @@ func NewPlanner(p search.Problem, m *forecast.Model) (*Planner, error) {
 		q.budget = math.Inf(1)
 	}
 	d := forecast.Descriptors{Samples: p.Task.TrainSamples, Classes: p.Task.Classes}
+	columns, err := times.columns(p.Candidates, p.Task)
+	if err != nil {
+		return nil, fmt.Errorf("quicktune: %w", err)
+	}
 	for i, c := range p.Candidates {
-		row, err := m.Features().Row(c, d)
+		row, err := m.Features().Row(c, d, columns[i]...)
 		if err != nil {
 			return nil, fmt.Errorf("quicktune: candidate %d: %w", i, err)
 		}
@@ -281,6 +305,9 @@ func (q *Planner) promise(c int) float64 {
 	left := q.budget - q.clock
 	most := 0.0
 	if len(k.scores) == 0 {
+		if k.least*k.seconds > left {
+			return 0
+		}
 		centre, variance := q.weighted/q.precision, 1/q.precision
 		for _, h := range forecast.Horizons {
 			h = min(h, q.maxEpochs)

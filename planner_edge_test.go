@@ -62,11 +62,11 @@ func TestPlannerEdges(t *testing.T) {
 	method.New = suiteFactory()
 	for _, table := range edgeTables() {
 		t.Run(table.Name, func(t *testing.T) {
-			searchtest.Run(t, method, searchtest.Options{Tables: []searchtest.Table{table}, Seeds: []uint64{1}, Seedless: true})
+			searchtest.Run(t, method, searchtest.Options{Tables: []searchtest.Table{table}, Seeds: []uint64{1}})
 		})
 	}
 	identical := edgeTable("1,000 identical rows", 1000, 3, true, func(int) []float64 { return []float64{0.5, 0.5, 0.5} })
-	searchtest.Run(t, method, searchtest.Options{Tables: []searchtest.Table{identical}, Workers: []int{1}, Seeds: []uint64{1}, Proposals: 8, Seedless: true})
+	searchtest.Run(t, method, searchtest.Options{Tables: []searchtest.Table{identical}, Workers: []int{1}, Seeds: []uint64{1}, Proposals: 8})
 }
 
 // Other data sets may be as strange as the one that is searched on: the planner
@@ -97,7 +97,7 @@ func TestPlannerLearnsFromStrangeDataSets(t *testing.T) {
 			} else if none {
 				return
 			}
-			searchtest.Run(t, method, searchtest.Options{Tables: []searchtest.Table{target}, Workers: []int{1}, Seeds: []uint64{1}, Proposals: 10, Seedless: true})
+			searchtest.Run(t, method, searchtest.Options{Tables: []searchtest.Table{target}, Workers: []int{1}, Seeds: []uint64{1}, Proposals: 10})
 		})
 	}
 }

@@ -116,7 +116,7 @@ func TestTheRankedPlannerKeepsTheContract(t *testing.T) {
 			tables = append(tables, table)
 		}
 	}
-	searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{1}, Seedless: true})
+	searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{1}})
 }
 
 func TestARankedPlannerSaysWhatIsMissing(t *testing.T) {

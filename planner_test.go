@@ -84,7 +84,7 @@ func TestPlannerKeepsTheContract(t *testing.T) {
 		}
 		return losses(p)
 	}
-	searchtest.Run(t, method, searchtest.Options{Seeds: []uint64{1}, Seedless: true})
+	searchtest.Run(t, method, searchtest.Options{Seeds: []uint64{1}})
 }
 
 func TestPlannerRefusesWhatItCannotForecast(t *testing.T) {

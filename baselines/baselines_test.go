@@ -26,9 +26,7 @@ func TestEveryMethodKeepsTheContract(t *testing.T) {
 
 // contractOptions adapts the suite to methods by name.
 var contractOptions = map[string]searchtest.Options{
-	"meta-trees":   {Seedless: true},
 	"bohb:nearest": {Proposals: 50},
-	"portfolio":    {Seedless: true},
 	"lce-stopping": {Proposals: 60},
 	"tpe":          {Proposals: 40},
 	"dyhpo":        {Proposals: 25},

@@ -352,7 +352,7 @@ func metaTrees() definition {
 			Name:   "meta-trees",
 			Title:  "Meta-learned trees",
 			Source: "own plain baseline: boosted trees rank once, greedy training with early stopping",
-			Uses:   search.Uses{Fidelity: true, Cost: true, MetaData: true, Budget: true},
+			Uses:   search.Uses{Fidelity: true, Cost: true, MetaData: true, Budget: true, Seedless: true},
 		},
 		settings: []Setting{
 			intSetting(&s.Horizon, "horizon", d.Horizon, 1, longestCurve, "epochs that a candidate should fit into its share of the budget"),

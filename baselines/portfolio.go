@@ -154,7 +154,7 @@ func portfolio() definition {
 			Name:   "portfolio",
 			Title:  "Zero-shot portfolio",
 			Source: "Wistuba et al., ICDM 2015; Winkelmolen et al., arXiv 2007.13382",
-			Uses:   search.Uses{MetaData: true},
+			Uses:   search.Uses{MetaData: true, Seedless: true},
 		},
 		settings: []Setting{
 			intSetting(&s.Size, "size", portfolioSize, 1, maxCandidates, "configurations that are chosen together"),

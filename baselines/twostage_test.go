@@ -75,7 +75,7 @@ func TestTwoStagesKeepTheContract(t *testing.T) {
 			tables = append(tables, table)
 		}
 	}
-	searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{1}, Seedless: true})
+	searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{1}, AnySeed: true})
 }
 
 func TestTwoStagesSayWhatIsMissing(t *testing.T) {

@@ -162,4 +162,7 @@ type Uses struct {
 	// Repeats is true for methods that may train one candidate more than
 	// once, each time as a trial of its own.
 	Repeats bool
+	// Seedless is true for methods that draw no random numbers: runs on one
+	// problem are the same with all seeds, so one need be made.
+	Seedless bool
 }

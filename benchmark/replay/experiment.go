@@ -70,9 +70,12 @@ func (x *Experiment) Run(ctx context.Context) ([]*Trace, error) {
 		previous[t.Key] = t
 	}
 	traces := make([]*Trace, len(cells))
-	var missing []int
+	// Runs to be made, and with each those of other seeds that are the same.
+	missing := make(map[Key][]int)
+	var order []Key
+	taken := 0
 	for i, c := range cells {
-		traces[i] = previous[Key{
+		key := Key{
 			Dataset: c.table.Task.Name,
 			Method:  c.method.Name,
 			Details: c.method.Details,
@@ -80,12 +83,21 @@ func (x *Experiment) Run(ctx context.Context) ([]*Trace, error) {
 			Budget:  c.budget,
 			Workers: workers,
 			Clock:   clock,
-		}]
-		if traces[i] == nil {
-			missing = append(missing, i)
 		}
+		if traces[i] = previous[key]; traces[i] != nil {
+			taken++
+			continue
+		}
+		// Decisions that cost their real time are another matter each time.
+		if c.method.Uses.Seedless && clock == Training {
+			key.Seed = 0
+		}
+		if missing[key] == nil {
+			order = append(order, key)
+		}
+		missing[key] = append(missing[key], i)
 	}
-	progress := Progress{Taken: len(cells) - len(missing), Finished: len(cells) - len(missing), Total: len(cells)}
+	progress := Progress{Taken: taken, Finished: taken, Total: len(cells)}
 	var mu sync.Mutex
 	report := func(t *Trace) {
 		if x.Progress == nil {
@@ -107,7 +119,7 @@ func (x *Experiment) Run(ctx context.Context) ([]*Trace, error) {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	for _, i := range missing {
+	for _, key := range order {
 		if groupCtx.Err() != nil {
 			break
 		}
@@ -115,15 +127,20 @@ func (x *Experiment) Run(ctx context.Context) ([]*Trace, error) {
 			if err := groupCtx.Err(); err != nil {
 				return err
 			}
-			c := cells[i]
+			same := missing[key]
+			c := cells[same[0]]
 			t, err := Run(groupCtx, c.method, c.table, Options{
 				Budget: c.budget, Workers: workers, Clock: clock, Seed: c.seed,
 			})
 			if err != nil {
 				return err
 			}
-			traces[i] = t
-			report(t)
+			for _, i := range same {
+				of := *t
+				of.Seed = cells[i].seed
+				traces[i] = &of
+				report(&of)
+			}
 			return nil
 		})
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -209,6 +211,50 @@ func TestFinishedRunsAreNotRunAgain(t *testing.T) {
 	}
 	if _, err := x.Run(context.Background()); err != nil || fresh != 9 {
 		t.Errorf("%d fresh runs (error %v) after a change of settings, want 9", fresh, err)
+	}
+}
+
+// One run of a method that draws no random numbers stands for all seeds, but
+// where decisions cost the time that they take.
+func TestARunWithoutRandomNumbersIsMadeOnce(t *testing.T) {
+	for _, c := range []struct {
+		clock Clock
+		made  int32
+	}{{Training, 3 * 3}, {Decision, 3 * 3 * 3}} {
+		x := testGrid()
+		x.Clock = c.clock
+		m := &x.Methods[1]
+		if !m.Uses.Budget {
+			t.Fatal("the second method is to look at the budget")
+		}
+		inner := m.New
+		var made atomic.Int32
+		m.Uses.Seedless = true
+		m.New = func(p search.Problem) (search.Optimizer, error) {
+			made.Add(1)
+			p.Seed = 0
+			return inner(p)
+		}
+		traces, err := x.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(traces) != 36 || made.Load() != c.made {
+			t.Errorf("clock %s: %d runs, %d of them made; want 36 and %d", c.clock, len(traces), made.Load(), c.made)
+		}
+		if c.clock == Decision {
+			continue
+		}
+		for _, u := range traces {
+			again, err := Run(context.Background(), x.Methods[slices.IndexFunc(x.Methods, func(m search.Method) bool { return m.Name == u.Method })],
+				x.Tables[slices.IndexFunc(x.Tables, func(t *Table) bool { return t.Task.Name == u.Dataset })], Options{Budget: u.Budget, Seed: u.Seed})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(again, u, cmpopts.IgnoreTypes(Measured{})); diff != "" {
+				t.Errorf("%v (-alone +in the grid):\n%s", u.Key, diff)
+			}
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ func Oracle(tables []*Table) search.Method {
 		Title:   "Oracle (clairvoyant)",
 		Source:  "reads the stored curves: a bound, not a method",
 		Details: "trains the best candidate that fits the budget, and nothing else",
-		Uses:    search.Uses{Fidelity: true, Cost: true, Budget: true},
+		Uses:    search.Uses{Fidelity: true, Cost: true, Budget: true, Seedless: true},
 		New: func(p search.Problem) (search.Optimizer, error) {
 			t := byName[p.Task.Name]
 			if t == nil || len(t.Candidates) != len(p.Candidates) {

@@ -77,7 +77,7 @@ func (s setting) problem() search.Problem {
 		Budget:    s.budget,
 		Workers:   s.workers,
 		Metric:    s.table.Metric,
-		Seed:      s.seed,
+		Seed:      s.seed + s.other,
 	}
 	for _, c := range s.table.Candidates {
 		p.Candidates = append(p.Candidates, slices.Clone(c))

@@ -49,9 +49,9 @@ type Options struct {
 	// Done. Methods that repeat candidates are always bounded. A bounded run
 	// does not reach Done unless the table is small.
 	Proposals int
-	// Seedless says that the method draws no random numbers, so that all
-	// seeds give the same proposals.
-	Seedless bool
+	// AnySeed waives the check that seeds give different proposals, for tables
+	// on which a method that draws random numbers has nothing to draw for.
+	AnySeed bool
 
 	// observe is shown each table before an optimiser is made for it.
 	observe func(Table)
@@ -84,7 +84,7 @@ func Run(t T, m search.Method, o Options) {
 			}
 		}
 	}
-	if !o.Seedless {
+	if !o.AnySeed && !m.Uses.Seedless {
 		checkSeeds(t, m, o)
 	}
 }
@@ -97,6 +97,7 @@ type setting struct {
 	seed    uint64
 	options Options
 
+	other   uint64  // added to Problem.Seed, while seconds and order of reports stay
 	budget  float64 // Problem.Budget
 	seconds float64 // factor on the seconds of every second epoch, 0 for 1
 }
@@ -145,6 +146,11 @@ func (s setting) check(t T) {
 		changed.seconds = 7
 		same("does not claim to use cost, but its proposals change with the seconds", changed)
 	}
+	if s.method.Uses.Seedless {
+		changed := s
+		changed.other = 1
+		same("claims to draw no random numbers, but its proposals change with the seed", changed)
+	}
 	if !s.method.Uses.Fidelity {
 		if err := first.wholeCurves(s.table.MaxEpochs); err != nil {
 			fail("does not claim to use fidelity", err)
@@ -175,7 +181,7 @@ func checkSeeds(t T, m search.Method, o Options) {
 				return
 			}
 		}
-		t.Errorf("searchtest: %s: seeds: table %q: seeds 0 to 5 give the same proposals; if the method is not random, say so with Options.Seedless", m.Name, table.Name)
+		t.Errorf("searchtest: %s: seeds: table %q: seeds 0 to 5 give the same proposals; if the method is not random, say so with Uses.Seedless", m.Name, table.Name)
 		return
 	}
 }

@@ -142,11 +142,12 @@ func TestSoundOptimisersPass(t *testing.T) {
 	Run(t, whole, Options{})
 
 	inOrder := soundMethod()
+	inOrder.Uses.Seedless = true
 	inOrder.New = func(p search.Problem) (search.Optimizer, error) {
 		p.Seed = 0
 		return newSound(p, 1), nil
 	}
-	Run(t, inOrder, Options{Seedless: true, Proposals: 30})
+	Run(t, inOrder, Options{Proposals: 30})
 }
 
 // TestEveryDefectIsFound breaks one promise at a time. The expected text is part
@@ -392,6 +393,11 @@ func TestEveryDefectIsFound(t *testing.T) {
 			}
 			return m
 		}(), Options{}, "does not claim to use cost"},
+		{"undeclared use of the seed", func() search.Method {
+			m := soundMethod()
+			m.Uses.Seedless = true
+			return m
+		}(), Options{}, "claims to draw no random numbers"},
 		{"undeclared use of fidelity", func() search.Method {
 			m := soundMethod()
 			m.Uses.Fidelity = false
