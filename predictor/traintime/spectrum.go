@@ -96,14 +96,20 @@ func (l PowerLaw) Value(k int) float64 { return l.Scale * math.Pow(float64(k), -
 // included) by least squares of logarithms, each octave of k with the same
 // weight.
 func (s *Spectrum) PowerLaw(first, last int) (PowerLaw, error) {
-	if first < 1 || last > len(s.Values) || last <= first {
-		return PowerLaw{}, fmt.Errorf("traintime: a power law through eigenvalues %d to %d of %d: at least two are needed", first, last, len(s.Values))
+	return fitPowerLaw("eigenvalue", s.Values, first, last)
+}
+
+// fitPowerLaw fits a law to the numbers at positions first to last, counted from
+// 1.
+func fitPowerLaw(what string, numbers []float64, first, last int) (PowerLaw, error) {
+	if first < 1 || last > len(numbers) || last <= first {
+		return PowerLaw{}, fmt.Errorf("traintime: a power law through %ss %d to %d of %d: at least two are needed", what, first, last, len(numbers))
 	}
 	var sw, sx, sy, sxx, sxy, syy float64
 	for k := first; k <= last; k++ {
-		v := s.Values[k-1]
+		v := numbers[k-1]
 		if !(v > 0) {
-			return PowerLaw{}, fmt.Errorf("traintime: eigenvalue %d is %v: a power law fits positive ones only", k, v)
+			return PowerLaw{}, fmt.Errorf("traintime: %s %d is %v: a power law fits positive numbers only", what, k, v)
 		}
 		x, y, w := math.Log(float64(k)), math.Log(v), 1/float64(k)
 		sw += w
@@ -117,6 +123,90 @@ func (s *Spectrum) PowerLaw(first, last int) (PowerLaw, error) {
 	intercept := (sy - slope*sx) / sw
 	square := syy - 2*slope*sxy - 2*intercept*sy + slope*slope*sxx + 2*slope*intercept*sx + sw*intercept*intercept
 	return PowerLaw{Scale: math.Exp(intercept), Exponent: -slope, Residual: math.Sqrt(max(0, square/sw))}, nil
+}
+
+// Extend returns the spectrum of n samples by the power laws of a subset's, as
+// the published method has it: eigenvalues over N and energies, the squared
+// projections of the error on the eigenvectors, both fall as powers of k. The
+// leading third is the subset's own; behind it the eigenvalues follow their law,
+// and what is left of the error is shared by the law of the energies.
+//
+// It takes the leading eigenvalues of a subset for those of the whole, which
+// they are only roughly; [PredictSpectrum] does not.
+func (s *Spectrum) Extend(n int) (*Spectrum, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	if n <= s.Samples {
+		return nil, fmt.Errorf("traintime: the spectrum of %d samples from that of %d: want more", n, s.Samples)
+	}
+	const first = 3 // the largest eigenvalues stand apart
+	own := len(s.Values) / 3
+	values, err := s.PowerLaw(first, own)
+	if err != nil {
+		return nil, err
+	}
+	energies, err := fitPowerLaw("squared projection", s.Energy, first, own)
+	if err != nil {
+		return nil, err
+	}
+	order := s.Order / s.Samples * n
+	whole := &Spectrum{Samples: n, Order: order, Values: slices.Clone(s.Values[:own]), Energy: slices.Clone(s.Energy[:own])}
+	left, shares := 0.0, 0.0
+	for _, e := range s.Energy[own:] {
+		left += e
+	}
+	for k := own + 1; k <= order; k++ {
+		// Where the law begins above the subset's last value, it joins it.
+		whole.Values = append(whole.Values, min(values.Value(k), whole.Values[k-2]))
+		whole.Energy = append(whole.Energy, energies.Value(k))
+		shares += energies.Value(k)
+	}
+	for k := own; k < order; k++ {
+		whole.Energy[k] *= left / shares
+	}
+	return whole, nil
+}
+
+// FlowTime returns the learning rate times the number of steps in which gradient
+// flow takes away the given part, in (0, 1), of the loss that it can take away
+// at all; 0 if there is none of that. It is linear in the inverse of the kernel
+// and the same for errors of any scale.
+func (s *Spectrum) FlowTime(part float64) (float64, error) {
+	if err := s.validate(); err != nil {
+		return 0, err
+	}
+	if !(part > 0 && part < 1) {
+		return 0, fmt.Errorf("traintime: the time until %v of the loss is gone, want a part between 0 and 1", part)
+	}
+	const negligible = 1e-12 // of the largest eigenvalue: rounding
+	n, total := 0, 0.0
+	for n < len(s.Values) && s.Values[n] > negligible*s.Values[0] {
+		total += s.Energy[n]
+		n++
+	}
+	if n == 0 || total == 0 {
+		return 0, nil
+	}
+	left := func(time float64) float64 {
+		sum := 0.0
+		for k, v := range s.Values[:n] {
+			sum += s.Energy[k] * math.Exp(-2*v*time)
+		}
+		return sum / total
+	}
+	// One direction alone would take the time that bounds all.
+	alone := -math.Log(1-part) / 2
+	low, high := math.Log(alone/s.Values[0]), math.Log(alone/s.Values[n-1])
+	for range 100 {
+		middle := (low + high) / 2
+		if left(math.Exp(middle)) > 1-part {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return math.Exp((low + high) / 2), nil
 }
 
 // PredictSpectrum returns the spectrum that n samples of the same data can be

@@ -3,6 +3,8 @@ package traintime
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	gblas "gonum.org/v1/gonum/blas"
@@ -115,6 +117,114 @@ func TestThePowerLawOfASpectrumIsFound(t *testing.T) {
 	}
 }
 
+// The published way: both laws are continued, and no error is lost.
+func TestThePowerLawsOfASubsetAreContinued(t *testing.T) {
+	const part, whole = 60, 400
+	s := &Spectrum{Samples: part, Order: part}
+	total := 0.0
+	for k := 1; k <= part; k++ {
+		s.Values = append(s.Values, 3*math.Pow(float64(k), -1.7))
+		s.Energy = append(s.Energy, 5*math.Pow(float64(k), -0.8))
+		total += s.Energy[k-1]
+	}
+	long, err := s.Extend(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := long.validate(); err != nil || long.Samples != whole || long.Order != whole || len(long.Values) != whole {
+		t.Fatalf("%d values of order %d for %d samples, %v", len(long.Values), long.Order, long.Samples, err)
+	}
+	sum := 0.0
+	for k := 1; k <= whole; k++ {
+		if v, want := long.Values[k-1], 3*math.Pow(float64(k), -1.7); math.Abs(v/want-1) > 1e-9 {
+			t.Errorf("eigenvalue %d is %v, want %v", k, v, want)
+		}
+		if k > part/3+1 {
+			if r := long.Energy[k-1] / long.Energy[k-2] / math.Pow(float64(k)/float64(k-1), -0.8); math.Abs(r-1) > 1e-9 {
+				t.Errorf("energy %d falls by another law: %v", k, r)
+			}
+		}
+		sum += long.Energy[k-1]
+	}
+	if math.Abs(sum/total-1) > 1e-12 {
+		t.Errorf("the energies sum to %v, want %v", sum, total)
+	}
+	// A rise behind the subset's own would be no spectrum.
+	s.Values[part/3-1] /= 1.5
+	for k := part / 3; k < part; k++ {
+		s.Values[k] /= 10
+	}
+	if long, err = s.Extend(whole); err != nil || long.validate() != nil {
+		t.Errorf("%v, %v", err, long.validate())
+	}
+	for want, change := range map[string]func(*Spectrum){
+		"squared projection 5 is 0": func(s *Spectrum) { s.Energy[4] = 0 },
+		"want more":                 nil,
+		"at least two":              func(s *Spectrum) { s.Values, s.Energy = s.Values[:9], s.Energy[:9] },
+	} {
+		bad, n := *s, whole
+		bad.Energy = slices.Clone(s.Energy)
+		if change == nil {
+			n = part
+		} else {
+			change(&bad)
+		}
+		_, err := bad.Extend(n)
+		oneLine(t, want, err, want)
+	}
+}
+
+func TestTheTimeOfGradientFlow(t *testing.T) {
+	one := &Spectrum{Samples: 3, Order: 3, Values: []float64{2, 0, 0}, Energy: []float64{7, 4, 4}}
+	// What the kernel cannot reach does not count.
+	if got, err := one.FlowTime(0.5); err != nil || math.Abs(got-math.Log(2)/4) > 1e-12 {
+		t.Errorf("one direction takes %v, want %v (%v)", got, math.Log(2)/4, err)
+	}
+	p := newLinear(12, 3, 20, 4).problem(t, MSE) // 36 rows of rank 20
+	s, err := p.Spectrum()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, floor := 0.0, 0.0
+	for k, e := range s.Energy {
+		first += e / 2
+		if s.Values[k] < 1e-9*s.Values[0] {
+			floor += e / 2
+		}
+	}
+	before := 0.0
+	for _, part := range []float64{0.1, 0.5, 0.9} {
+		time, err := s.FlowTime(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const steps = 4000
+		curves, err := s.Simulate(t.Context(), []Setting{{LearningRate: time / steps}}, Options{Steps: steps, Every: steps})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := curves[0].Loss[1], floor+(1-part)*(first-floor); math.Abs(got/want-1) > 2e-3 {
+			t.Errorf("at the time of %v the loss is %v, want %v", part, got, want)
+		}
+		if time <= before {
+			t.Errorf("%v of the loss takes %v, no longer than less of it", part, time)
+		}
+		before = time
+	}
+	for want, call := range map[string]func() (float64, error){
+		"a part between 0 and 1": func() (float64, error) { return s.FlowTime(1) },
+		"0 values":               func() (float64, error) { return new(Spectrum).FlowTime(0.5) },
+	} {
+		_, err := call()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if time, err := (&Spectrum{Samples: 1, Order: 1, Values: []float64{0}, Energy: []float64{1}}).FlowTime(0.5); time != 0 || err != nil {
+		t.Errorf("nothing to learn takes %v, %v", time, err)
+	}
+}
+
 // A subset of 150 samples tells the curve of 2,000. The error of one subset is
 // mostly chance (its 150 errors are not the mean of 2,000); four subsets halve
 // it.
@@ -132,7 +242,11 @@ func TestASmallSubsetTellsTheCurveOfTheWhole(t *testing.T) {
 		}
 		return curves[0]
 	}
-	want, naive := curve(full), curve(parts[0])
+	long, err := parts[0].Extend(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, naive, published := curve(full), curve(parts[0]), curve(long)
 	for count, allowed := range map[int]float64{1: 0.12, 4: 0.05} {
 		predicted, err := PredictSpectrum(whole, parts[:count]...)
 		if err != nil {
@@ -153,7 +267,7 @@ func TestASmallSubsetTellsTheCurveOfTheWhole(t *testing.T) {
 		for _, eps := range []float64{0.05, 0.02} {
 			c := Criterion{Kind: WithinFinal, Value: eps, Relative: true}
 			truth, steps, plain := want.TimeTo(c).Steps, got.TimeTo(c).Steps, naive.TimeTo(c).Steps
-			t.Logf("%d subsets, within %.2f: %v steps, predicted %v, subset as it is %v", count, eps, truth, steps, plain)
+			t.Logf("%d subsets, within %.2f: %v steps, predicted %v, by the power laws %v, subset as it is %v", count, eps, truth, steps, published.TimeTo(c).Steps, plain)
 			if math.Abs(steps/truth-1) > 2*allowed {
 				t.Errorf("%d subsets: %v steps, want %v", count, steps, truth)
 			}
