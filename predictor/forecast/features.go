@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -44,9 +45,10 @@ type Features struct {
 	rate       int
 	freeze     int
 	optimizer  int
-	derived    int   // first column behind the hyperparameters
-	warmup     int   // column of the epochs of warm-up, -1 if there is none
-	curveParts []int // columns that continuations look at
+	derived    int      // first column behind the hyperparameters
+	looked     []string // columns that the caller gives
+	warmup     int      // column of the epochs of warm-up, -1 if there is none
+	curveParts []int    // columns that continuations look at
 }
 
 // The hyperparameters that combinations are made from.
@@ -88,10 +90,11 @@ var curveColumns = []string{
 }
 
 // NewFeatures prepares the features of a search space, whose hyperparameter
-// modelParam names the pretrained model; "" if there is none.
-func NewFeatures(s *space.Space, modelParam string, hub Hub) *Features {
+// modelParam names the pretrained model; "" if there is none. Rows have further
+// columns of the names looked, whose values are given to Row.
+func NewFeatures(s *space.Space, modelParam string, hub Hub, looked ...string) *Features {
 	f := &Features{
-		space: s, hub: hub, modelParam: modelParam,
+		space: s, hub: hub, modelParam: modelParam, looked: looked,
 		model: s.Index(modelParam), batch: s.Index(paramBatch), rate: s.Index(paramRate),
 		freeze: s.Index(paramFreeze), optimizer: s.Index(paramOptimizer), warmup: -1,
 	}
@@ -122,6 +125,7 @@ func NewFeatures(s *space.Space, modelParam string, hub Hub) *Features {
 	for c := range derivedColumns {
 		f.curveParts = append(f.curveParts, f.derived+c)
 	}
+	f.names = append(f.names, looked...)
 	return f
 }
 
@@ -134,11 +138,15 @@ func (f *Features) Width() int { return len(f.names) }
 // Names are the names of the columns.
 func (f *Features) Names() []string { return slices.Clone(f.names) }
 
-// Row returns the row of a configuration on a data set. It fails if the
-// configuration is not valid in the space.
-func (f *Features) Row(c space.Config, d Descriptors) ([]float64, error) {
+// Row returns the row of a configuration on a data set, with what a look at it
+// told, NaN for what is not known. It fails if the configuration is not valid in
+// the space or other columns are given than NewFeatures was told of.
+func (f *Features) Row(c space.Config, d Descriptors, looked ...float64) ([]float64, error) {
 	if err := f.space.Validate(c); err != nil {
 		return nil, err
+	}
+	if len(looked) != len(f.looked) {
+		return nil, fmt.Errorf("%d values of the columns %q", len(looked), f.looked)
 	}
 	row := make([]float64, 0, len(f.names))
 	for i := range f.space.Len() {
@@ -159,7 +167,8 @@ func (f *Features) Row(c space.Config, d Descriptors) ([]float64, error) {
 			row = append(row, scaled(p, c[i].Num()))
 		}
 	}
-	return append(row, f.combine(c, d)...), nil
+	row = append(row, f.combine(c, d)...)
+	return append(row, looked...), nil
 }
 
 // ordinal is the number of a choice or, where choices are no numbers, its

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -190,6 +191,55 @@ func TestContinuationsOfUnseenCurvesAreCloserThanNoGain(t *testing.T) {
 	}
 	if covered/all < .8 {
 		t.Errorf("two spreads cover %.2f of the gains, want .8", covered/all)
+	}
+}
+
+// What a look at the data set tells is a column of priors and costs, and of
+// nothing that is known without it.
+func TestALookAtTheDataSetIsLearntFrom(t *testing.T) {
+	plain := NewFeatures(testSpace(t), "model", testHub)
+	tasks := testTasks(t, plain)
+	f := NewFeatures(testSpace(t), "model", testHub, "look")
+	if f.Width() != plain.Width()+1 || f.Names()[plain.Width()] != "look" {
+		t.Fatalf("columns %q", f.Names())
+	}
+	// The score at the end is what the look tells; nothing else knows it.
+	for i := range tasks {
+		for c, scores := range tasks[i].Scores {
+			tasks[i].Rows[c] = append(slices.Clone(tasks[i].Rows[c]), float64(c%7))
+			for e := range scores {
+				scores[e] = float32(0.1 + 0.1*float64(c%7) + 0.01*float64(e))
+			}
+		}
+	}
+	m := train(t, f, tasks[:5], Options{})
+	data := stored(t, m)
+	again, err := Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	priors, same := m.Priors(tasks[5].Rows, tasks[5].Descriptors), again.Priors(tasks[5].Rows, tasks[5].Descriptors)
+	var low, high []float64
+	for c, p := range priors {
+		if p.Median[0] != same[c].Median[0] {
+			t.Fatalf("configuration %d: %v, read again %v", c, p.Median[0], same[c].Median[0])
+		}
+		switch c % 7 {
+		case 0:
+			low = append(low, p.Median[0])
+		case 6:
+			high = append(high, p.Median[0])
+		}
+	}
+	if slices.Max(low) >= slices.Min(high) {
+		t.Errorf("what the look tells is not learnt: %.2f and %.2f", slices.Max(low), slices.Min(high))
+	}
+	config := testSpace(t).Sample(stream.New("forecast test look", 1))
+	if _, err := f.Row(config, Descriptors{}); err == nil || !strings.Contains(err.Error(), `0 values of the columns ["look"]`) {
+		t.Errorf("a row without the look: %v", err)
+	}
+	if row, err := f.Row(config, Descriptors{}, 3); err != nil || row[f.Width()-1] != 3 {
+		t.Errorf("a row that ends in %v, %v", row, err)
 	}
 }
 

@@ -48,6 +48,7 @@ type header struct {
 	Unit        search.UnitScale `json:"unit,omitzero"`
 	ModelParam  string           `json:"model_param"`
 	Hub         map[string]fact  `json:"hub"`
+	Looked      []string         `json:"looked,omitempty"` // further columns of rows
 	MaxEpochs   int              `json:"max_epochs"`
 	Epochs      []int            `json:"epochs"`
 	Targets     []moments        `json:"targets"`
@@ -117,7 +118,7 @@ func (m *Model) Save(path string) error {
 		return err
 	}
 	h := header{
-		Version: Version, Info: m.Info, Unit: m.Unit, Space: spaceJSON, ModelParam: m.f.modelParam, Hub: make(map[string]fact),
+		Version: Version, Info: m.Info, Unit: m.Unit, Space: spaceJSON, ModelParam: m.f.modelParam, Hub: make(map[string]fact), Looked: m.f.looked,
 		MaxEpochs: m.maxEpochs, Epochs: m.epochs, Targets: m.centre[:], Calibration: m.calibration,
 		Centre: m.offset, NoTraining: m.noTraining, Prior: len(m.prior[0]), Gain: len(m.gain), Cost: len(m.cost),
 	}
@@ -231,7 +232,7 @@ func Decode(data []byte) (*Model, error) {
 		hub[name] = f.facts()
 	}
 	m := &Model{
-		Info: h.Info, Unit: h.Unit, f: NewFeatures(s, h.ModelParam, hub), maxEpochs: h.MaxEpochs, epochs: h.Epochs,
+		Info: h.Info, Unit: h.Unit, f: NewFeatures(s, h.ModelParam, hub, h.Looked...), maxEpochs: h.MaxEpochs, epochs: h.Epochs,
 		centre: [targets]moments(h.Targets), calibration: h.Calibration, offset: h.Centre, noTraining: h.NoTraining,
 	}
 	for _, k := range m.noTraining {
