@@ -85,7 +85,7 @@ in a directory. An interrupted comparison is continued by the same command.`,
 	p := c.Flags()
 	p.StringVar(&f.data, "data", "", "meta-dataset to replay (default: "+shippedData+")")
 	p.StringVar(&f.budget, "budget", "", "budgets of the search, such as 1h,4h,16h, or epochs such as 500,2000 for data without times (default: those of the meta-dataset)")
-	p.StringVar(&f.methods.list, "methods", "random,asha,hyperband", "methods to compare, or all; \"benchmark methods\" lists them")
+	p.StringVar(&f.methods.list, "methods", "", "methods to compare, or all; \"benchmark methods\" lists them (default: "+plainMethods+"; without --data, "+shippedMethods+")")
 	p.StringArrayVar(&f.methods.set, "set", nil, "change a setting of a method: METHOD.SETTING=VALUE; may be given several times")
 	p.StringVar(&f.methods.compat, "compat", "", "reference: quicktune stands for quicktune-reference, the published method with the choices of its public implementation")
 	p.StringVar(&f.methods.model, "model", "", "model that \"benchmark meta-train\" made, for its method to use instead of learning")
@@ -108,6 +108,13 @@ func runCompare(ctx context.Context, f compareFlags, stdout, stderr io.Writer) e
 	s, err := openData(f.data)
 	if err != nil {
 		return err
+	}
+	switch {
+	case f.methods.list != "":
+	case f.data == "":
+		f.methods.list = shippedMethods
+	default:
+		f.methods.list = plainMethods
 	}
 	if !f.json {
 		fmt.Fprintln(stdout, summary(s))
@@ -293,6 +300,13 @@ func keep(err error, out *outDir, finished []*replay.Trace) error {
 	return err
 }
 
+// What is compared where --methods is not given: what Quick-Tune learns from the
+// shipped curves comes with them.
+const (
+	plainMethods   = "random,asha,hyperband"
+	shippedMethods = "quicktune,asha,hyperband,random"
+)
+
 // shippedData is the meta-dataset that is part of the repository.
 const shippedData = "results/embedded"
 
@@ -311,21 +325,30 @@ func openData(dir string) (*metadataset.Store, error) {
 	return s, cli.Input(err)
 }
 
-// findShipped looks for the shipped meta-dataset in the working directory and
-// those above it.
+// findShipped looks for the shipped meta-dataset.
 func findShipped() (string, error) {
+	dir, err := inRepository(shippedData)
+	if err == nil && dir == "" {
+		err = cli.Inputf("%s, the meta-dataset of the repository, is not here: run the command in the repository, or name another with --data DIR", shippedData)
+	}
+	return dir, err
+}
+
+// inRepository looks for a directory of the repository from the working directory
+// upwards. It returns "" if there is none.
+func inRepository(name string) (string, error) {
 	at, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for {
-		dir := filepath.Join(at, filepath.FromSlash(shippedData))
-		if _, err := os.Stat(filepath.Join(dir, "manifest.json")); err == nil {
+		dir := filepath.Join(at, filepath.FromSlash(name))
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			return dir, nil
 		}
 		up := filepath.Dir(at)
 		if up == at {
-			return "", cli.Inputf("%s, the meta-dataset of the repository, is not here: run the command in the repository, or name another with --data DIR", shippedData)
+			return "", nil
 		}
 		at = up
 	}

@@ -20,6 +20,12 @@ import (
 	"quicktune/search"
 )
 
+// shippedLearnt is what Quick-Tune learns from the meta-dataset that comes with
+// the program, where the program runs in its source tree. It is made by
+//
+//	go run ./benchmark --methods quicktune --seeds 1 --cache results/learnt
+const shippedLearnt = "results/learnt"
+
 // learnFlags say how methods learn from other data sets.
 type learnFlags struct {
 	shuffle uint32
@@ -60,7 +66,11 @@ func (f *learnFlags) words() []string {
 
 // options are those of crossval, for tests on the given data sets.
 func (f *learnFlags) options(test []string, parallel int) crossval.Options {
-	return crossval.Options{Shuffle: &f.shuffle, HoldOut: f.held(), Test: test, Cache: f.cache, Parallel: parallel}
+	shipped, err := inRepository(shippedLearnt)
+	if err != nil {
+		shipped = "" // it is learnt again
+	}
+	return crossval.Options{Shuffle: &f.shuffle, HoldOut: f.held(), Test: test, Cache: f.cache, Shipped: shipped, Parallel: parallel}
 }
 
 // learn lets the methods that learn from other data sets do so, and lists what

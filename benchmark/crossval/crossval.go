@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -59,6 +60,9 @@ type Options struct {
 	// Cache is the directory that everything learnt is kept in. It defaults to
 	// quicktune/models in os.UserCacheDir.
 	Cache string
+	// Shipped, if not "", is a directory like the cache that is only read: what
+	// it holds of a round is copied to the cache, unless that is there.
+	Shipped string
 	// Parallel is how many processors to use; default all. It changes no
 	// result.
 	Parallel int
@@ -235,6 +239,11 @@ func learn(ctx context.Context, s *metadataset.Store, methods []search.Method, r
 			if err := os.MkdirAll(meta.Cache, 0o777); err != nil {
 				return fmt.Errorf("no place to keep what was learnt: %w", err)
 			}
+			if o.Shipped != "" {
+				if err := copyMissing(filepath.Join(o.Shipped, key), meta.Cache); err != nil {
+					return fmt.Errorf("what comes learnt with the program: %w", err)
+				}
+			}
 			// One after the other: methods may share what they keep.
 			for i, m := range methods {
 				if !learns(m) {
@@ -249,6 +258,29 @@ func learn(ctx context.Context, s *metadataset.Store, methods []search.Method, r
 		})
 	}
 	return factories, group.Wait()
+}
+
+// copyMissing copies the files of a directory that another one lacks. A directory
+// that is not there has none.
+func copyMissing(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		target := filepath.Join(to, e.Name())
+		if _, err := os.Lstat(target); err == nil || !e.Type().IsRegular() {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if err != nil {
+			return err
+		}
+		if err := atomicfile.WriteFile(target, data); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // learnOnce calls a method and keeps how long it took.

@@ -414,6 +414,16 @@ func TestEverythingIsLearntOnce(t *testing.T) {
 			t.Errorf("the cached model for %s differs", d.Name)
 		}
 	}
+	// A cache that comes with the program fills one that is empty.
+	empty := o
+	empty.Cache, empty.Shipped = t.TempDir(), o.Cache
+	shipped := learned(t, s, empty, short())[0]
+	count([2]int{5, 0})
+	for _, d := range s.Datasets {
+		if bits(t, first, d.Name) != bits(t, shipped, d.Name) {
+			t.Errorf("the shipped model for %s differs", d.Name)
+		}
+	}
 	files, err := filepath.Glob(filepath.Join(o.Cache, "*", "*"))
 	if err != nil || len(files) != 10 {
 		t.Fatalf("the cache holds %v (%v), want a model and a record for each of 5 rounds", files, err)
