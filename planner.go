@@ -175,7 +175,7 @@ type plan struct {
 	never  bool // is no training, by what other data sets tell
 
 	shift float64 // of the prior's median, by a ranking of the models
-	least float64 // epochs that training takes at least, by linearised dynamics
+	least float64 // epochs below which training gets nowhere, by linearised dynamics
 
 	level   float64 // best score so far, in shifted log odds
 	offset  float64 // deviation of level from the prior's median

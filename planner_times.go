@@ -29,10 +29,10 @@ type TimedOptions struct {
 	// Feature makes the logarithm of the predicted epochs a column of the
 	// forecasts of scores and costs.
 	Feature bool
-	// Filter leaves out candidates that cannot finish in the time that is left:
-	// of which even the lower end of an interval of the predicted time, that
-	// holds nine of ten curves, is longer. The interval comes from what the
-	// curves of other data sets took to come within 5 % of their best accuracy.
+	// Filter leaves out candidates that cannot get far in the time that is left:
+	// of the curves of other data sets with the same optimiser and a predicted
+	// time as long or longer, at most one in twenty was by then half as far
+	// above chance as the best curve of its data set.
 	Filter bool
 }
 
@@ -47,9 +47,9 @@ func TimedPlannerMethod(t TrainingTimes, o TimedOptions) search.Method {
 		if err != nil {
 			return nil, fmt.Errorf("quicktune: %w", err)
 		}
-		var calibration *traintime.Calibration
+		var before past
 		if o.Filter {
-			if calibration, err = x.calibrate(meta); err != nil {
+			if before, err = x.past(meta); err != nil {
 				return nil, fmt.Errorf("quicktune: %w", err)
 			}
 		}
@@ -70,9 +70,15 @@ func TimedPlannerMethod(t TrainingTimes, o TimedOptions) search.Method {
 			if err != nil {
 				return nil, fmt.Errorf("quicktune: %w", err)
 			}
-			if calibration != nil {
-				if err := q.require(x, calibration, p); err != nil {
-					return nil, err
+			if o.Filter {
+				epochs, err := x.epochs(p.Candidates, p.Task)
+				if err != nil {
+					return nil, fmt.Errorf("quicktune: %w", err)
+				}
+				for i, c := range p.Candidates {
+					if !math.IsNaN(epochs[i]) {
+						q.plans[i].least = before.least(x.optimizer(c), epochs[i])
+					}
 				}
 			}
 			q.clock = seconds
@@ -82,45 +88,29 @@ func TimedPlannerMethod(t TrainingTimes, o TimedOptions) search.Method {
 	return m
 }
 
-// require sets how many epochs candidates take at least.
-func (q *Planner) require(t *timing, c *traintime.Calibration, p search.Problem) error {
-	epochs, err := t.epochs(p.Candidates, p.Task)
-	if err != nil {
-		return fmt.Errorf("quicktune: %w", err)
-	}
-	for i, predicted := range epochs {
-		if !(predicted > 0) || math.IsInf(predicted, 0) {
-			continue
-		}
-		interval, err := c.Apply(traintime.CrossEntropy, traintime.WithinFinal, t.optimizer(p.Candidates[i]), predicted, 0)
-		if err != nil {
-			return fmt.Errorf("quicktune: %w", err)
-		}
-		q.plans[i].least = interval.Low
-	}
-	return nil
-}
-
 // timing predicts the training times of configurations.
 type timing struct {
 	times                             TrainingTimes
-	space                             *space.Space
 	model, rate, batch, opt, momentum int
 }
 
-// nesterov is the momentum that training with the optimiser "sgd" has.
-const nesterov = 0.9
+const (
+	// nesterov is the momentum that training with the optimiser "sgd" has.
+	nesterov = 0.9
+	// usualBatch is the size of batches where the space has none.
+	usualBatch = 32
+)
 
 func newTiming(t TrainingTimes, meta search.MetaData) (*timing, error) {
 	if meta.Space == nil || meta.ModelParam == "" || meta.Space.Index(meta.ModelParam) < 0 {
 		return nil, errors.New("no hyperparameter names the pretrained model, so its training time is not known")
 	}
 	x := &timing{
-		times: t, space: meta.Space, model: meta.Space.Index(meta.ModelParam),
+		times: t, model: meta.Space.Index(meta.ModelParam),
 		rate: meta.Space.Index("lr"), batch: meta.Space.Index("batch_size"), opt: meta.Space.Index("opt"), momentum: meta.Space.Index("momentum"),
 	}
-	if x.rate < 0 || x.batch < 0 {
-		return nil, errors.New("training times need the hyperparameters lr and batch_size")
+	if x.rate < 0 {
+		return nil, errors.New("training times need the hyperparameter lr")
 	}
 	return x, nil
 }
@@ -144,7 +134,10 @@ func (t *timing) epochs(configs []space.Config, task search.Task) ([]float64, er
 	for i, c := range configs {
 		out[i] = math.NaN()
 		head, known := heads[c[t.model].Text()]
-		batch := c[t.batch].Num()
+		batch := float64(usualBatch)
+		if t.batch >= 0 {
+			batch = c[t.batch].Num()
+		}
 		if !known || !(batch >= 1) || task.TrainSamples < 1 {
 			continue
 		}
@@ -198,56 +191,91 @@ func (t *timing) key(meta search.MetaData) (string, error) {
 }
 
 const (
-	// near is how close to its best accuracy a curve has to be, in units of its
-	// rise above chance, to count as trained.
-	near = 0.05
-	// leastRise is the rise below which a curve learnt nothing and tells nothing
-	// of the time that takes.
-	leastRise = 0.05
+	// halfway is the part of the rise above chance, to the best accuracy of any
+	// curve of the data set, that a curve is timed at, as the prediction is at
+	// half of what a head can learn.
+	halfway = 0.5
+	// hasty is the part of past curves that are allowed to have been faster than
+	// what candidates take at least.
+	hasty = 0.05
+	// fewestPast is how many past curves tell a time.
+	fewestPast = 20
 )
 
-// calibrate learns what predicted times mean from the curves of other data sets.
-func (t *timing) calibrate(meta search.MetaData) (*traintime.Calibration, error) {
+// pastTime is the time of a curve of another data set, in epochs; taken is +Inf
+// for one that never got halfway.
+type pastTime struct{ predicted, taken float64 }
+
+// past are the times of other data sets by optimiser, the longest predictions
+// first.
+type past map[string][]pastTime
+
+// past collects times. Unlike a calibration of the curves that got halfway it
+// knows of those that did not.
+func (t *timing) past(meta search.MetaData) (past, error) {
 	if !meta.Metric.Bounded {
-		return nil, fmt.Errorf("the metric %q is no accuracy: when a curve is near its best is not known", meta.Metric.Name)
+		return nil, fmt.Errorf("the metric %q is no accuracy: how much of it is chance is not known", meta.Metric.Name)
 	}
-	var seen []traintime.Observation
+	out := past{}
 	for _, set := range slices.Concat(meta.Train, meta.Validation) {
 		epochs, err := t.epochs(set.Configs, set.Task)
 		if err != nil {
 			return nil, err
 		}
+		reached := halves(set.Scores, set.Task.Classes)
 		for i, predicted := range epochs {
-			actual, learnt := trained(set.Scores[i], set.Task.Classes)
-			if !learnt || !(predicted > 0) || math.IsInf(predicted, 0) || set.Untrained != nil && set.Untrained[i] {
+			if math.IsNaN(predicted) || set.Untrained != nil && set.Untrained[i] {
 				continue
 			}
-			seen = append(seen, traintime.Observation{
-				Group: set.Task.Name, Loss: traintime.CrossEntropy, Kind: traintime.WithinFinal,
-				Optimizer: t.optimizer(set.Configs[i]), Predicted: predicted, Actual: float64(actual),
-			})
+			seen := pastTime{predicted, math.Inf(1)}
+			if reached[i] > 0 {
+				seen.taken = float64(reached[i])
+			}
+			name := t.optimizer(set.Configs[i])
+			out[name] = append(out[name], seen)
 		}
 	}
-	return traintime.FitCalibration(seen, traintime.CalibrationOptions{})
+	for _, times := range out {
+		slices.SortStableFunc(times, func(a, b pastTime) int { return cmp.Compare(b.predicted, a.predicted) })
+	}
+	return out, nil
 }
 
-// trained returns the first epoch at which a curve of accuracies is near its
-// best, and whether it learnt anything.
-func trained(scores []float32, classes int) (epoch int, learnt bool) {
+// least returns how many epochs all but few took of the curves whose predicted
+// time was as long or longer; 0 if there are too few to tell.
+func (p past) least(optimizer string, predicted float64) float64 {
+	times := p[optimizer]
+	n := 0
+	for n < len(times) && times[n].predicted >= predicted {
+		n++
+	}
+	if n = max(n, fewestPast); n > len(times) {
+		return 0
+	}
+	taken := make([]float64, n)
+	for i, x := range times[:n] {
+		taken[i] = x.taken
+	}
+	slices.Sort(taken)
+	return taken[int(hasty*float64(n))]
+}
+
+// halves returns the epochs at which curves of accuracies are half of the rise
+// above chance, 0 for those that never are.
+func halves(curves [][]float32, classes int) []int {
 	best := 0.0
-	for _, s := range scores {
-		if float64(s) > best { // false for NaN
-			best = float64(s)
+	for _, scores := range curves {
+		for _, s := range scores {
+			if float64(s) > best { // false for NaN
+				best = float64(s)
+			}
 		}
 	}
-	rise := best - 1/float64(cmp.Or(classes, math.MaxInt))
-	if rise < leastRise {
-		return 0, false
+	chance := 1 / float64(max(classes, 2))
+	half := chance + halfway*(best-chance)
+	out := make([]int, len(curves))
+	for i, scores := range curves {
+		out[i] = 1 + slices.IndexFunc(scores, func(s float32) bool { return float64(s) >= half })
 	}
-	for e, s := range scores {
-		if float64(s) >= best-near*rise {
-			return e + 1, true
-		}
-	}
-	return 0, false
+	return out
 }

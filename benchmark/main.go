@@ -44,6 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		selection.New(stdout, stderr),
 		newRankings(stdout, stderr),
 		traintime.New(stdout, stderr),
+		newTimes(stdout, stderr),
 	)
 	return cli.Execute(ctx, root, args, stdout, stderr)
 }

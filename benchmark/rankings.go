@@ -94,7 +94,6 @@ func (f rankingFlags) variants() ([]search.Method, error) {
 }
 
 func runRankings(ctx context.Context, f rankingFlags, stdout, stderr io.Writer) error {
-	log := cli.Logger(stderr)
 	if f.seeds < 1 || f.seeds > maxSeeds {
 		return cli.Inputf("--seeds %d: want 1 to %d", f.seeds, maxSeeds)
 	}
@@ -105,6 +104,24 @@ func runRankings(ctx context.Context, f rankingFlags, stdout, stderr io.Writer) 
 	if err != nil {
 		return cli.Input(err)
 	}
+	return replayVariants(ctx, f, methods, stderr, func(r *replayed) error {
+		return r.write(stdout, "without a ranking", "The time of scoring all models is part of the search; a static prior and a random ranking take none.")
+	})
+}
+
+// replayed are variants of searches with what became of them.
+type replayed struct {
+	hash    string // of the meta-dataset
+	tables  []*replay.Table
+	methods []search.Method
+	budgets []float64
+	traces  []*replay.Trace
+	unit    cli.TimeUnit
+}
+
+// replayVariants learns and replays methods, and hands them to write.
+func replayVariants(ctx context.Context, f rankingFlags, methods []search.Method, stderr io.Writer, write func(*replayed) error) error {
+	log := cli.Logger(stderr)
 	s, err := openData(f.data)
 	if err != nil {
 		return err
@@ -138,12 +155,13 @@ func runRankings(ctx context.Context, f rankingFlags, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	return writeRankings(stdout, s.Manifest.Hash, tables, methods, budgets, traces, cli.TimeUnit(s.Manifest.TimeUnit))
+	return write(&replayed{s.Manifest.Hash, tables, methods, budgets, traces, cli.TimeUnit(s.Manifest.TimeUnit)})
 }
 
-// writeRankings prints mean normalised regrets and paired differences to the
-// same search without a ranking.
-func writeRankings(out io.Writer, hash string, tables []*replay.Table, methods []search.Method, budgets []float64, traces []*replay.Trace, unit cli.TimeUnit) error {
+// write prints mean normalised regrets and paired differences to the same search
+// without what is taken away, which is the first method or Hyperband.
+func (r *replayed) write(out io.Writer, without, note string) error {
+	tables, methods, budgets := r.tables, r.methods, r.budgets
 	dataset := map[string]int{}
 	for d, t := range tables {
 		dataset[t.Task.Name] = d
@@ -157,7 +175,7 @@ func writeRankings(out io.Writer, hash string, tables []*replay.Table, methods [
 			counts[m.Name] = append(counts[m.Name], make([]float64, len(tables)))
 		}
 	}
-	for _, t := range traces {
+	for _, t := range r.traces {
 		for b, budget := range budgets {
 			// A run that was told another budget says nothing of this one.
 			if t.Budget != budget && usesBudget(methods, t.Method) {
@@ -177,11 +195,11 @@ func writeRankings(out io.Writer, hash string, tables []*replay.Table, methods [
 	}
 	resampler := stats.Bootstrap{}.Resampler(len(tables))
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "mean normalised regret on %d data sets (%.12s), and the difference to the same search without a ranking\n", len(tables), hash)
+	fmt.Fprintf(&text, "mean normalised regret on %d data sets (%.12s), and the difference to the same search %s\n", len(tables), r.hash, without)
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "  method")
 	for _, b := range budgets {
-		at := cli.FormatBudget(b, unit)
+		at := cli.FormatBudget(b, r.unit)
 		fmt.Fprintf(w, "\t%s\tdifference", at)
 	}
 	fmt.Fprintln(w)
@@ -203,7 +221,7 @@ func writeRankings(out io.Writer, hash string, tables []*replay.Table, methods [
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(&text, "Differences: below 0 is better than without a ranking; %s. The time of scoring all models is part of the search; a static prior and a random ranking take none.\n", stats.Bootstrap{})
+	fmt.Fprintf(&text, "Differences: below 0 is better than %s; %s. %s\n", without, stats.Bootstrap{}, note)
 	_, err := out.Write(text.Bytes())
 	return err
 }

@@ -35,7 +35,8 @@ const (
 
 type flags struct {
 	dir, networks, datasets, figure string
-	measure, subsets, json          bool
+	data, times, images             string
+	measure, subsets, probe, json   bool
 	limit                           time.Duration
 }
 
@@ -54,7 +55,9 @@ sets than they are judged on.
 With --measure, the pairs of a network and a data set that the folder does not
 hold yet are trained and added to it, for as long as --for allows; the same
 command goes on. Without, the runs in the folder are reported. --subsets checks
-instead how well times on many images are told from a few.`,
+instead how well times on many images are told from a few. --probe looks at the
+data sets of a meta-dataset through its networks, and keeps how fast their heads
+are trained in DIR-times.parquet, which searches use (benchmark times).`,
 		Example: `  go run ./benchmark traintime
   go run ./benchmark traintime --measure --networks separable_xs --datasets loops --dir results/runs/traintime`,
 		Args: cli.Arguments(cobra.NoArgs),
@@ -69,12 +72,22 @@ instead how well times on many images are told from a few.`,
 	p.StringVar(&f.networks, "networks", defaultNetworks, "networks to train")
 	p.StringVar(&f.datasets, "datasets", defaultDatasets, "data sets to train on, of those that come with the program")
 	p.BoolVar(&f.subsets, "subsets", false, "instead, predict times on 2,000 drawn images from subsets of 150")
+	p.BoolVar(&f.probe, "probe", false, "instead, look at data sets of --data that DIR-times.parquet does not hold yet")
+	p.StringVar(&f.data, "data", "", "meta-dataset to look at")
+	p.StringVar(&f.times, "times", "", "file of --probe (default: the directory's name with -times.parquet)")
+	p.StringVar(&f.images, "images", "", "directory of the images, folders or zip archives, that do not come with the program")
 	p.StringVar(&f.figure, "figure", "", "SVG file to draw predicted against measured steps into")
 	p.BoolVar(&f.json, "json", false, "print JSON for a program to read")
 	return c
 }
 
 func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
+	if f.probe {
+		if f.data == "" {
+			return cli.Inputf("--probe needs a meta-dataset: --data DIR")
+		}
+		return probeHeads(ctx, f, stderr)
+	}
 	if f.subsets {
 		return runSubsets(ctx, f, stdout)
 	}
