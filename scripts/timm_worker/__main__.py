@@ -4,6 +4,8 @@ python -m timm_worker serve --data DIR          requests on standard input
 python -m timm_worker work --data DIR --tasks FILE --index 0 --results DIR
 python -m timm_worker doctor                    what works here
 python -m timm_worker describe --models dla46x_c
+python -m timm_worker export                    a network as a file; the request on standard input
+python -m timm_worker predict                   pictures classified; the request on standard input
 python -m timm_worker convert-lite WHEEL --out DIR
 """
 
@@ -45,6 +47,8 @@ def arguments() -> argparse.Namespace:
     models = commands.add_parser("describe")
     models.add_argument("--models", required=True)
     models.add_argument("--image-size", type=int, default=0)
+    commands.add_parser("export")
+    commands.add_parser("predict")
     lite = commands.add_parser("convert-lite")
     lite.add_argument("files", nargs="+", type=Path)
     lite.add_argument("--out", type=Path, required=True)
@@ -75,7 +79,14 @@ def main() -> int:
         reason = "; ".join(f"{c['check']} {c['detail']}" for c in missing)
         tell(out, {"type": "unfit", "reason": reason})
         return 1
-    commands = {"serve": _train, "work": _train, "describe": _describe, "convert-lite": _convert}
+    commands = {
+        "serve": _train,
+        "work": _train,
+        "describe": _describe,
+        "export": _use,
+        "predict": _use,
+        "convert-lite": _convert,
+    }
     return commands[a.command](a, out)
 
 
@@ -116,6 +127,22 @@ def _describe(a: argparse.Namespace, out: IO[str]) -> int:
         except ModelError as e:
             tell(out, {"type": "unfit", "reason": str(e)})
             return 1
+    return 0
+
+
+def _use(a: argparse.Namespace, out: IO[str]) -> int:
+    from .export import ExportError, export
+    from .model import ModelError
+    from .predict import predict
+    from .trained import CheckpointError
+
+    try:
+        request = json.load(sys.stdin)
+        for message in predict(request) if a.command == "predict" else [export(request)]:
+            tell(out, message)
+    except (ExportError, ModelError, CheckpointError, OSError) as e:
+        tell(out, {"type": "error", "reason": str(e)})
+        return 1
     return 0
 
 

@@ -198,13 +198,14 @@ class Pictures:
     kept: dict[str, bytes]
 
     def open(self, i: int) -> Image.Image:
-        """Picture i in colour, on white where it is transparent."""
+        """Picture i."""
         name = self.files[i]
         data = self.kept.get(name)
-        return _decode(self.archive.read(name) if data is None else data)
+        return decode(self.archive.read(name) if data is None else data)
 
 
-def _decode(data: bytes) -> Image.Image:
+def decode(data: bytes) -> Image.Image:
+    """A picture in colour, on white where it is transparent."""
     picture = Image.open(io.BytesIO(data))
     picture.load()
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
@@ -263,7 +264,7 @@ def load(description: Description) -> Images:
 
 def _readable(archive: Archive, name: str) -> bool:
     try:
-        _decode(archive.read(name))
+        decode(archive.read(name))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
     return True
