@@ -20,9 +20,10 @@ type centredSpectrum struct {
 // digits and the covariance has to be decomposed by itself.
 const leastRest = 1e-7
 
-// centred returns C + shift*I, or false where it cannot be told from FᵀF.
+// centred returns C + shift*I, or false where it cannot be told from FᵀF, or is
+// not safely positive definite.
 func (s *spectrum) centred(shift float64) (*centredSpectrum, bool) {
-	if !s.primal || !(shift > 0) {
+	if !s.primal || !(shift > 0 || shift == 0 && s.definite) {
 		return nil, false
 	}
 	c := &centredSpectrum{spectrum: s, shift: shift, scratch: s.scratch()}

@@ -15,6 +15,7 @@ func TestTheCentredSpectrumIsThatOfTheCovariance(t *testing.T) {
 		told   bool
 	}{
 		{60, 7, 0, 0.1, true}, {200, 40, 3, 1e-3, true}, {200, 40, 0.5, 1e-6, true}, {50, 20, 1e7, 1e-3, false}, {20, 30, 0, 0.1, false},
+		{200, 40, 3, 0, true}, {50, 20, 1e7, 0, false}, {30, 28, 0, 0, true},
 	} {
 		data := planted(c.n, c.d, 4, 0.3, 5)
 		for i := range data.Features {
@@ -48,7 +49,7 @@ func TestTheCentredSpectrumIsThatOfTheCovariance(t *testing.T) {
 		if got := s.logDeterminant(); math.Abs(got-log) > 1e-8*math.Abs(log) {
 			t.Errorf("%d x %d, offset %g: log determinant %v, want %v", c.n, c.d, c.offset, got, log)
 		}
-		want := HScore{}.share(p, a, transposed(p.classes, c.d, g.classSums(p)), c.d, 1)
+		want := HScore{}.share(p, a, transposed(p.classes, c.d, g.sums), c.d, 1)
 		if got := s.between(); math.Abs(got-want) > 1e-8*want {
 			t.Errorf("%d x %d, offset %g: between classes %v, want %v", c.n, c.d, c.offset, got, want)
 		}

@@ -40,18 +40,9 @@ const gbcVariance = 1e-4
 // Score returns minus the overlap of the classes.
 func (s GBC) Score(p *Probe) (float64, error) {
 	g := p.moments()
-	x, d := g.centred, g.d
-	if k := s.Components; k >= 0 {
-		if k == 0 {
-			k = 64
-		}
-		if k < d {
-			scores, values, err := g.principal(k)
-			if err != nil {
-				return 0, undefined(s, "%v", err)
-			}
-			x, d = scores, len(values)
-		}
+	x, d, err := g.reduced(s.Components, 64)
+	if err != nil {
+		return 0, undefined(s, "%v", err)
 	}
 	means, variances := classMoments(x, d, p)
 	logs := make([]float64, p.classes) // sums of the logarithms of variances

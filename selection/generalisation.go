@@ -32,14 +32,14 @@ func (s Generalisation) Score(p *Probe) (float64, error) {
 		return 0, err
 	}
 	trace := 0.0
-	for _, v := range e.values {
+	for _, v := range e.diagonal {
 		trace += v
 	}
 	scale := trace / float64(p.n)
 	t := ridge * scale
 	// The labels of class c are 2y-1: with K the inverse and 1 the sum of all
 	// indicators, 4yᵀKy - 4yᵀK1 + 1ᵀK1.
-	all := &spectrum{n: e.n, d: e.d, primal: e.primal, diagonal: e.diagonal, below: e.below, values: e.values, counts: []int{p.n}}
+	all := &spectrum{n: e.n, d: e.d, primal: e.primal, diagonal: e.diagonal, below: e.below, bound: e.bound, counts: []int{p.n}}
 	sum := make([]float64, len(e.diagonal))
 	for _, z := range e.target {
 		for i, v := range z {

@@ -15,32 +15,101 @@ import (
 // the centred rows; what belongs to the rows as they were is added back, so that
 // a large mean costs no digits.
 type gram struct {
-	n, d    int
-	mean    []float64 // d
-	centred []float64 // n x d
+	n, d int
+	rows []float64 // as they were, n x d
+	mean []float64 // d
 	// primal tells that matrix is the d x d one.
 	primal bool
 	order  int       // min(n, d)
 	matrix []float64 // order x order, lower triangle, of the centred rows
+	// sums are those of the centred rows of each class, classes x d; lean is the
+	// product of each centred row with the mean, and lengths its squared length.
+	sums, lean, lengths []float64
 
-	sums    lazy[[]float64] // of the centred rows of each class, classes x d
-	lengths lazy[[]float64]
-	leans   lazy[[]float64]
+	whole lazy[[]float64]
 }
 
-func newGram(x []float64, n, d int) *gram {
-	g := &gram{n: n, d: d, primal: n > d, order: min(n, d)}
-	g.mean = columnMeans(x, n, d)
-	g.centred = make([]float64, n*d)
-	for i := range n {
-		row, out := x[i*d:(i+1)*d], g.centred[i*d:(i+1)*d]
-		for j, v := range row {
-			out[j] = v - g.mean[j]
+// centredBlock is how many rows are centred at a time where not all are needed
+// at once. It is the number of products that blas chains, so that the sums
+// round as those over all rows.
+const centredBlock = 288
+
+// newGram takes the rows of x (n x d) for the images of p.
+func newGram(x []float64, d int, p *Probe) *gram {
+	n := p.n
+	g := &gram{n: n, d: d, rows: x, primal: n > d, order: min(n, d)}
+	g.sums, g.mean = make([]float64, p.classes*d), make([]float64, d)
+	for i, c := range p.labels {
+		add(g.sums[c*d:(c+1)*d], x[i*d:(i+1)*d])
+	}
+	for c := range p.classes {
+		add(g.mean, g.sums[c*d:(c+1)*d])
+	}
+	for j := range g.mean {
+		g.mean[j] /= float64(n)
+	}
+	for c, size := range p.counts {
+		for j, m := range g.mean {
+			g.sums[c*d+j] -= float64(size) * m
 		}
 	}
 	g.matrix = make([]float64, g.order*g.order)
-	blas.Syrk(gblas.Lower, g.primal, g.order, max(n, d), 1, g.centred, d, 0, g.matrix, g.order)
+	g.lean, g.lengths = make([]float64, n), make([]float64, n)
+	g.blocks(func(first, count int, rows []float64) {
+		if g.primal {
+			blas.Syrk(gblas.Lower, true, d, count, 1, rows, d, 1, g.matrix, d)
+		}
+		blas.Gemv(false, count, d, 1, rows, d, g.mean, 0, g.lean[first:first+count])
+		for i := range count {
+			row := rows[i*d : (i+1)*d]
+			g.lengths[first+i] = dot(row, row)
+		}
+	})
+	if !g.primal {
+		blas.Syrk(gblas.Lower, false, n, d, 1, g.centred(), d, 0, g.matrix, n)
+	}
 	return g
+}
+
+// add adds x to sum.
+func add(sum, x []float64) {
+	sum = sum[:len(x)]
+	for j, v := range x {
+		sum[j] += v
+	}
+}
+
+// centred returns all centred rows, n x d, for reading only.
+func (g *gram) centred() []float64 {
+	all, _ := g.whole.get(func() ([]float64, error) {
+		all := make([]float64, g.n*g.d)
+		g.centre(0, g.n, all)
+		return all, nil
+	})
+	return all
+}
+
+// centre writes the centred rows from first on to dst.
+func (g *gram) centre(first, count int, dst []float64) {
+	mean := g.mean
+	for i := range count {
+		row, out := g.rows[(first+i)*g.d:(first+i+1)*g.d], dst[i*g.d:(i+1)*g.d]
+		row, out = row[:len(mean)], out[:len(mean)]
+		for j, m := range mean {
+			out[j] = row[j] - m
+		}
+	}
+}
+
+// blocks passes the centred rows to use, some at a time, valid for the call.
+func (g *gram) blocks(use func(first, count int, rows []float64)) {
+	buffer := workspace(min(centredBlock, g.n) * g.d)
+	defer release(buffer)
+	for first := 0; first < g.n; first += centredBlock {
+		count := min(centredBlock, g.n-first)
+		g.centre(first, count, buffer)
+		use(first, count, buffer[:count*g.d])
+	}
 }
 
 func columnMeans(x []float64, n, d int) []float64 {
@@ -54,30 +123,6 @@ func columnMeans(x []float64, n, d int) []float64 {
 		mean[j] /= float64(n)
 	}
 	return mean
-}
-
-// lean returns the product of each centred row with the mean, for reading only.
-func (g *gram) lean() []float64 {
-	a, _ := g.leans.get(func() ([]float64, error) {
-		a := make([]float64, g.n)
-		blas.Gemv(false, g.n, g.d, 1, g.centred, g.d, g.mean, 0, a)
-		return a, nil
-	})
-	return a
-}
-
-// squaredLengths returns the squared length of each centred row, for reading
-// only.
-func (g *gram) squaredLengths() []float64 {
-	q, _ := g.lengths.get(func() ([]float64, error) {
-		q := make([]float64, g.n)
-		for i := range q {
-			row := g.centred[i*g.d : (i+1)*g.d]
-			q[i] = dot(row, row)
-		}
-		return q, nil
-	})
-	return q
 }
 
 // squares returns the sum of the squares of a symmetric matrix stored in its
@@ -112,7 +157,7 @@ func (g *gram) covariance() []float64 {
 		return g.copied()
 	}
 	out := workspace(g.d * g.d)
-	blas.Syrk(gblas.Lower, true, g.d, g.n, 1, g.centred, g.d, 0, out, g.d)
+	blas.Syrk(gblas.Lower, true, g.d, g.n, 1, g.centred(), g.d, 0, out, g.d)
 	return out
 }
 
@@ -132,7 +177,7 @@ func (g *gram) raw() []float64 {
 		}
 		return out
 	}
-	a, length := g.lean(), dot(g.mean, g.mean)
+	a, length := g.lean, dot(g.mean, g.mean)
 	for i := range m {
 		src, dst := g.matrix[i*m:i*m+i+1], out[i*m:i*m+i+1]
 		for j, v := range src {
@@ -152,22 +197,6 @@ func (g *gram) copied() []float64 {
 	return out
 }
 
-// classSums returns the sums of the centred rows of each class of p, classes x d,
-// for reading only.
-func (g *gram) classSums(p *Probe) []float64 {
-	sums, _ := g.sums.get(func() ([]float64, error) {
-		sums := make([]float64, p.classes*g.d)
-		for i, c := range p.labels {
-			s := sums[c*g.d : (c+1)*g.d]
-			for j, v := range g.centred[i*g.d : (i+1)*g.d] {
-				s[j] += v
-			}
-		}
-		return sums, nil
-	})
-	return sums
-}
-
 // workspaces keeps large matrices from one score for the next, since fresh memory
 // costs as much as many of the operations on it.
 var workspaces sync.Pool
@@ -184,7 +213,7 @@ func release(w []float64) { workspaces.Put(&w) }
 
 // moments returns the second moments of the features.
 func (p *Probe) moments() *gram {
-	g, _ := p.features.get(func() (*gram, error) { return newGram(p.data.Features, p.n, p.data.Dim), nil })
+	g, _ := p.features.get(func() (*gram, error) { return newGram(p.data.Features, p.data.Dim, p), nil })
 	return g
 }
 

@@ -56,10 +56,18 @@ func (s HScore) Score(p *Probe) (float64, error) {
 	return finite(s, s.share(p, inner, sums, rank, 1))
 }
 
-// primal needs the column means of each class alone.
+// primal needs the column means of each class alone, and the spectrum that other
+// scores need too unless features nearly depend on others.
 func (s HScore) primal(p *Probe, g *gram) (float64, error) {
+	e, err := p.eigen()
+	if err != nil {
+		return 0, err
+	}
+	if c, ok := e.centred(0); ok {
+		return finite(s, c.between())
+	}
 	d := g.d
-	sums := transposed(p.classes, d, g.classSums(p))
+	sums := transposed(p.classes, d, g.sums)
 	a := g.copied()
 	defer release(a)
 	largest := 0.0

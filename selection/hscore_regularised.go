@@ -49,7 +49,7 @@ func (s RegularisedHScore) Score(p *Probe) (float64, error) {
 		return 0, undefined(s, "%v", errNotPositive)
 	}
 	if g.primal {
-		sums := transposed(p.classes, int(d), g.classSums(p))
+		sums := transposed(p.classes, int(d), g.sums)
 		return finite(s, HScore{}.share(p, a, sums, order, factor))
 	}
 	// With S = (1-alpha)/n K + alpha*mean*I for the kernel K of the images,
@@ -68,7 +68,7 @@ func ledoitWolf(g *gram) (alpha, mean float64) {
 	n, d := float64(g.n), float64(g.d)
 	mean = g.trace() / n / d
 	fourth := 0.0
-	for _, q := range g.squaredLengths() {
+	for _, q := range g.lengths {
 		fourth += q * q
 	}
 	square := squares(g.order, g.matrix) / n / n

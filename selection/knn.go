@@ -29,7 +29,7 @@ func (s KNN) Score(p *Probe) (float64, error) {
 	}
 	g := p.moments()
 	n, d := g.n, g.d
-	length := g.squaredLengths()
+	length := g.lengths
 	const block = 128
 	products := make([]float64, block*n)
 	near := make([]neighbour, 0, k+1)
@@ -37,7 +37,7 @@ func (s KNN) Score(p *Probe) (float64, error) {
 	right := 0
 	for first := 0; first < n; first += block {
 		h := min(block, n-first)
-		blas.Gemm(false, true, h, n, d, 1, g.centred[first*d:], d, g.centred, d, 0, products, n)
+		blas.Gemm(false, true, h, n, d, 1, g.centred()[first*d:], d, g.centred(), d, 0, products, n)
 		for i := range h {
 			near = near[:0]
 			for j, product := range products[i*n : (i+1)*n] {

@@ -28,10 +28,10 @@ func expectedPrediction(p *Probe, source []float64, sources int) float64 {
 	joint, marginal := make([]float64, p.classes*sources), make([]float64, sources)
 	for i, c := range p.labels {
 		row := joint[c*sources : (c+1)*sources]
-		for z, v := range source[i*sources : (i+1)*sources] {
-			row[z] += v
-			marginal[z] += v
-		}
+		add(row, source[i*sources:(i+1)*sources])
+	}
+	for c := range p.classes {
+		add(marginal, joint[c*sources:(c+1)*sources])
 	}
 	for c := range p.classes {
 		for z, m := range marginal {

@@ -57,7 +57,7 @@ func (s LFC) Score(p *Probe) (float64, error) {
 				x[i*p.data.Dim+j] = v / length
 			}
 		}
-		return alignment(s, Published, newGram(x, p.n, p.data.Dim), p)
+		return alignment(s, Published, newGram(x, p.data.Dim, p), p)
 	}
 	return alignment(s, s.Variant, p.moments(), p)
 }
@@ -68,7 +68,7 @@ func (s LFC) Score(p *Probe) (float64, error) {
 // so all sums over N² entries are sums over classes.
 func alignment(s Scorer, v Variant, g *gram, p *Probe) (float64, error) {
 	n := float64(p.n)
-	sums := g.classSums(p)
+	sums := g.sums
 	within := dot(sums, sums)
 	var pairs, cubes float64
 	for _, size := range p.counts {
@@ -83,14 +83,14 @@ func alignment(s Scorer, v Variant, g *gram, p *Probe) (float64, error) {
 	case CKA:
 		labels = pairs - 2*cubes/n + pairs*pairs/(n*n)
 	default:
-		a := g.lean()
+		a := g.lean
 		kernel += 2 * n * dot(a, a)
 		for i, x := range a {
 			within += 2 * x * float64(p.counts[p.labels[i]])
 		}
 		if v == OffDiagonal {
 			var trace, diagonal float64
-			for i, length := range g.squaredLengths() {
+			for i, length := range g.lengths {
 				x := length + 2*a[i]
 				trace += x
 				diagonal += x * x

@@ -48,7 +48,7 @@ func (s LGC) Score(p *Probe) (float64, error) {
 	}
 	g, outputs, weights := p.data.Gradients, p.data.Outputs, p.data.Weights
 	if s.Kernel == TraceKernel {
-		trace, _ := p.gradients.get(func() (*gram, error) { return newGram(g, p.n, outputs*weights), nil })
+		trace, _ := p.gradients.get(func() (*gram, error) { return newGram(g, outputs*weights, p), nil })
 		return alignment(s, Published, trace, p)
 	}
 	sum := make([]float64, p.n*weights)
@@ -60,7 +60,7 @@ func (s LGC) Score(p *Probe) (float64, error) {
 			}
 		}
 	}
-	return alignment(s, Published, newGram(sum, p.n, weights), p)
+	return alignment(s, Published, newGram(sum, weights, p), p)
 }
 
 // RandomProjection multiplies the n x d matrix x by a d x target matrix of

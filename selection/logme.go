@@ -50,8 +50,11 @@ func (s LogME) Score(p *Probe) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	values := e.values
-	zeros := e.d - len(values)
+	over, err := e.sums()
+	if err != nil {
+		return 0, err
+	}
+	zeros := e.d - len(e.diagonal)
 	rounds := logmeLimit
 	switch s.Rule {
 	case ICML:
@@ -59,30 +62,35 @@ func (s LogME) Score(p *Probe) (float64, error) {
 	case FixedPoint:
 		rounds, zeros = logmeRounds, 0
 		if e.primal {
-			values = nil
-			for _, v := range e.noisy {
+			all, err := e.eigenvalues()
+			if err != nil {
+				return 0, err
+			}
+			var kept summed
+			for _, v := range all.noisy {
 				if math.Sqrt(v) > zeroSingular {
-					values = append(values, v)
+					kept = append(kept, v)
 				}
 			}
+			over = kept
 		}
 	}
 	w, sum := e.scratch(), 0.0
 	for c := range p.classes {
-		sum += s.evidence(e, values, zeros, c, rounds, w)
+		sum += s.evidence(e, over, zeros, c, rounds, w)
 	}
 	return finite(s, sum/float64(p.classes))
 }
 
 // evidence returns the log evidence of one class divided by the number of
 // images.
-func (s LogME) evidence(e *spectrum, values []float64, zeros, class, rounds int, w *scratch) float64 {
+func (s LogME) evidence(e *spectrum, over sums, zeros, class, rounds int, w *scratch) float64 {
 	n, d := float64(e.n), float64(e.d)
 	alpha, beta := 1.0, 1.0
 	var weights, residual float64
 	for range rounds {
 		t := alpha / beta
-		gamma := effective(values, t)
+		gamma := over.effective(t)
 		weights, residual, _ = e.ridge(class, t, w)
 		alpha = gamma / (weights + logmeEpsilon)
 		beta = (n - gamma) / (residual + logmeEpsilon)
@@ -95,6 +103,6 @@ func (s LogME) evidence(e *spectrum, values []float64, zeros, class, rounds int,
 		weights, residual = weights+logmeEpsilon, residual+logmeEpsilon
 	}
 	evidence := d*math.Log(alpha) + n*math.Log(beta) - n*math.Log(2*math.Pi) - beta*residual - alpha*weights
-	evidence -= logSum(values, alpha, beta) + float64(zeros)*math.Log(alpha)
+	evidence -= over.logSum(alpha, beta) + float64(zeros)*math.Log(alpha)
 	return evidence / 2 / n
 }

@@ -30,18 +30,9 @@ func (PARC) Needs() Needs { return 0 }
 // Score returns a number in [-100, 100].
 func (s PARC) Score(p *Probe) (float64, error) {
 	g := p.moments()
-	x, d := g.centred, g.d
-	if k := s.Components; k >= 0 {
-		if k == 0 {
-			k = 32
-		}
-		if k < d {
-			scores, values, err := g.principal(k)
-			if err != nil {
-				return 0, undefined(s, "%v", err)
-			}
-			x, d = scores, len(values)
-		}
+	x, d, err := g.reduced(s.Components, 32)
+	if err != nil {
+		return 0, undefined(s, "%v", err)
 	}
 	correlation, err := rowCorrelations(x, p.n, d)
 	if err != nil {

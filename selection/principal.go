@@ -37,7 +37,9 @@ func (g *gram) principal(k int) (scores, values []float64, err error) {
 	values = values[:k]
 	scores = make([]float64, g.n*k)
 	if g.primal {
-		blas.Gemm(false, false, g.n, k, g.d, 1, g.centred, g.d, vectors.data, vectors.cols, 0, scores, k)
+		g.blocks(func(first, count int, rows []float64) {
+			blas.Gemm(false, false, count, k, g.d, 1, rows, g.d, vectors.data, vectors.cols, 0, scores[first*k:], k)
+		})
 		orient(scores, g.n, k, vectors)
 		return scores, values, nil
 	}
@@ -47,9 +49,23 @@ func (g *gram) principal(k int) (scores, values []float64, err error) {
 		}
 	}
 	loadings := columns{k, make([]float64, g.d*k)}
-	blas.Gemm(true, false, g.d, k, g.n, 1, g.centred, g.d, scores, k, 0, loadings.data, k)
+	blas.Gemm(true, false, g.d, k, g.n, 1, g.centred(), g.d, scores, k, 0, loadings.data, k)
 	orient(scores, g.n, k, loadings)
 	return scores, values, nil
+}
+
+// reduced returns the first k principal components of the rows, of which there
+// are usual if k is 0, and their number: all columns as they are, centred, if k
+// is negative or there are no more.
+func (g *gram) reduced(k, usual int) (x []float64, columns int, err error) {
+	if k == 0 {
+		k = usual
+	}
+	if k < 0 || k >= g.d {
+		return g.centred(), g.d, nil
+	}
+	scores, values, err := g.principal(k)
+	return scores, len(values), err
 }
 
 // orient gives each component the sign that makes its largest loading positive,
@@ -94,23 +110,47 @@ func (g *gram) leading(k int) ([]float64, columns, error) {
 	for i := range v {
 		v[i] = rng.NormFloat64()
 	}
-	for range powerRounds {
+	// A shift keeps products with A independent where its rank is below q, and
+	// VᵀAV positive definite.
+	shift := float64(m) * 0x1p-52 * g.trace()
+	for i := range m {
+		a[i*m+i] += shift
+	}
+	for range powerRounds - 1 {
 		symmetricTimes(m, 0, q, a, v, next)
 		if err := orthonormalise(m, q, next); err != nil {
 			return nil, columns{}, err
 		}
 		v, next = next, v
 	}
-	// The eigenvectors of the matrix within the subspace.
+	// The last product also gives the eigenvectors within the subspace that it
+	// spans, those of the approximation AV(VᵀAV)⁻¹(AV)ᵀ of A, which is exact on
+	// V: with the Cholesky factor L of VᵀAV it is BBᵀ for B = AVL⁻ᵀ.
+	// (Tropp, Yurtsever, Udell and Cevher, "Fixed-rank approximation of a
+	// positive-semidefinite matrix from streaming data", NIPS 2017).
 	symmetricTimes(m, 0, q, a, v, next)
 	inner := make([]float64, q*q)
 	blas.Gemm(true, false, q, q, m, 1, v, q, next, q, 0, inner, q)
+	if err := blas.Cholesky(inner, q, q); err != nil {
+		return nil, columns{}, errNotPositive
+	}
+	blas.Trsm(gblas.Right, gblas.Lower, true, gblas.NonUnit, m, q, 1, inner, q, next, q)
+	blas.Gemm(true, false, q, q, m, 1, next, q, next, q, 0, inner, q)
 	values, turn, err := symmetricEigen(q, inner, k)
 	if err != nil {
 		return nil, columns{}, err
 	}
-	blas.Gemm(false, false, m, k, q, 1, v, q, turn.data, turn.cols, 0, next, q)
-	return values, columns{q, next}, nil
+	for j, value := range values {
+		values[j] = max(value-shift, 0)
+		if value == 0 {
+			continue
+		}
+		for i := j; i < len(turn.data); i += turn.cols {
+			turn.data[i] /= math.Sqrt(value)
+		}
+	}
+	blas.Gemm(false, false, m, k, q, 1, next, q, turn.data, turn.cols, 0, v, q)
+	return values, columns{q, v}, nil
 }
 
 // symmetricEigen returns the k largest eigenvalues of the n x n matrix a and

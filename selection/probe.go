@@ -165,6 +165,7 @@ type Probe struct {
 	features  lazy[*gram]
 	gradients lazy[*gram]
 	spectrum  lazy[*spectrum]
+	counted   lazy[activity]
 }
 
 // lazy is a value that is computed once.
@@ -256,16 +257,21 @@ func (p *Probe) Model() string { return p.data.Model }
 // magnitude returns the largest magnitude, and NaN or an infinity if there is
 // one.
 func magnitude(x []float64) float64 {
-	low, high, poison := 0.0, 0.0, 0.0
-	for _, v := range x {
-		if v > high {
-			high = v
-		} else if v < low {
-			low = v
-		}
-		poison += v - v
+	// Without their sign, the bits of numbers are in the order of magnitudes,
+	// infinity and NaN above all. Four maxima do not wait for each other.
+	const sign = 1 << 63
+	var m0, m1, m2, m3 uint64
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		m0 = max(m0, math.Float64bits(x[i])&^sign)
+		m1 = max(m1, math.Float64bits(x[i+1])&^sign)
+		m2 = max(m2, math.Float64bits(x[i+2])&^sign)
+		m3 = max(m3, math.Float64bits(x[i+3])&^sign)
 	}
-	return max(high, -low) + poison
+	for ; i < len(x); i++ {
+		m0 = max(m0, math.Float64bits(x[i])&^sign)
+	}
+	return math.Float64frombits(max(m0, m1, m2, m3))
 }
 
 // firstNotFinite returns the index of the first NaN or infinity, -1 without.
@@ -281,18 +287,34 @@ func firstNotFinite(x []float64) int {
 func checkProbabilities(p []float64, classes int) error {
 	const slack = 1e-3 // of probabilities stored with few digits
 	for i := 0; i < len(p); i += max(classes, 1) {
-		sum := 0.0
-		for z, v := range p[i : i+classes] {
+		row := p[i : i+classes]
+		for z, v := range row {
 			if v < 0 {
 				return fmt.Errorf("selection: source probability %d of row %d is %v; it must not be negative", z, i/classes, v)
 			}
-			sum += v
 		}
+		sum := sum(row)
 		if math.Abs(sum-1) > slack {
 			return fmt.Errorf("selection: the source probabilities of row %d sum to %v, not to 1", i/classes, sum)
 		}
 	}
 	return nil
+}
+
+// sum adds up in four parts, which do not wait for each other.
+func sum(x []float64) float64 {
+	var s0, s1, s2, s3 float64
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		s0 += x[i]
+		s1 += x[i+1]
+		s2 += x[i+2]
+		s3 += x[i+3]
+	}
+	for ; i < len(x); i++ {
+		s0 += x[i]
+	}
+	return (s0 + s1) + (s2 + s3)
 }
 
 // constant tells whether every row of x equals the first.

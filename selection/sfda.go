@@ -31,7 +31,7 @@ func (s SFDA) Score(p *Probe) (float64, error) {
 	g := p.moments()
 	scatter := g.covariance()
 	defer release(scatter)
-	first, err := s.fit(p, g.centred, g.d, scatter, -1)
+	first, err := s.fit(p, g.centred(), g.d, scatter, -1)
 	if err != nil {
 		return 0, err
 	}
@@ -53,7 +53,7 @@ func (s SFDA) Score(p *Probe) (float64, error) {
 		certain := math.Exp(probability[c]) / total
 		other := (1 - certain) / float64(p.classes-1)
 		own, out := first.means[c*d:(c+1)*d], mixed[i*d:(i+1)*d]
-		for j, v := range g.centred[i*d : (i+1)*d] {
+		for j, v := range g.centred()[i*d : (i+1)*d] {
 			out[j] = certain*v + other*(sum[j]-own[j])
 		}
 	}

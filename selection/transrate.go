@@ -2,6 +2,7 @@ package selection
 
 import (
 	"math"
+	"slices"
 
 	gblas "gonum.org/v1/gonum/blas"
 
@@ -48,12 +49,12 @@ func (s TransRate) Score(p *Probe) (float64, error) {
 	for i, c := range p.labels {
 		members[c] = append(members[c], i)
 	}
-	var rows []float64
+	rows := workspace(slices.Max(p.counts) * g.d)
+	defer release(rows)
 	classes := 0.0
 	for c, size := range p.counts {
-		rows = rows[:0]
-		for _, i := range members[c] {
-			rows = append(rows, g.centred[i*g.d:(i+1)*g.d]...)
+		for k, i := range members[c] {
+			g.centre(i, 1, rows[k*g.d:])
 		}
 		order := min(size, g.d)
 		work := all[:order*order]

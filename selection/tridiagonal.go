@@ -8,8 +8,9 @@ import (
 
 // Sizes of the blocks of tridiagonalise; they steer speed alone.
 const (
-	bandWidth   = 48  // of the band between the two stages
+	bandWidth   = 40  // of the band between the two stages
 	updateBlock = 256 // columns of the trailing matrix worked on at a time
+	sweepGroup  = 24  // sweeps whose reflections are applied together
 )
 
 // tridiagonalise reduces a symmetric n x n matrix A, given by its lower triangle
@@ -210,7 +211,7 @@ func (s *band) at(i, j int) int { return i*s.stride + j + 2*s.b }
 func (s *band) chase(m int, z []float64) (diagonal, below []float64) {
 	n, b, ld := s.n, s.b, s.stride
 	diagonal, below = make([]float64, n), make([]float64, max(n-1, 0))
-	group := b
+	group := min(b, sweepGroup)
 	vectors := make([]float64, group*n) // of the sweeps of a group, by row
 	steps := (n-2)/b + 1
 	taus := make([]float64, group*steps)
@@ -240,14 +241,15 @@ func (s *band) chase(m int, z []float64) (diagonal, below []float64) {
 			}
 			if tau != 0 {
 				block := s.data[s.at(r, r):]
-				blas.Gemv(false, h, h, tau, block, ld, v, 0, w[:h])
-				half := -0.5 * tau * dot(w[:h], v)
+				// A row times the symmetric block: the kernels like rows.
+				blas.GemmStrided(1, h, h, v, 0, 1, block, ld, w, h, false)
+				half := -0.5 * tau * tau * dot(w[:h], v)
 				for i := range h {
-					w[i] += half * v[i]
-					pair[2*i], pair[2*i+1] = v[i], w[i]
+					w[i] = tau*w[i] + half*v[i]
+					pair[2*i], pair[2*i+1] = -v[i], -w[i]
 					flip[i], flip[h+i] = w[i], v[i]
 				}
-				blas.Gemm(false, false, h, h, 2, -1, pair, 2, flip, h, 1, block, ld)
+				blas.GemmStrided(h, h, 2, pair, 2, 1, flip, h, block, ld, true)
 			}
 			r2 := r + h
 			if r2 >= n {
@@ -262,19 +264,19 @@ func (s *band) chase(m int, z []float64) (diagonal, below []float64) {
 			next := vectors[q*n+r2 : q*n+r2+h2]
 			for i := range h2 {
 				next[i] = block[i*ld] - w[i]
-				pair[2*i] = w[i]
+				pair[2*i] = -w[i]
 			}
 			copy(flip[:h], v)
 			beta, tau = householder(next)
-			blas.Gemv(true, h2, h, tau, block, ld, next, 0, flip[h:2*h])
-			overlap := tau * dot(next, w[:h2])
+			blas.GemmStrided(1, h, h2, next, 0, 1, block, ld, flip[h:], h, false)
+			overlap := dot(next, w[:h2])
 			for j := range h {
-				flip[h+j] -= overlap * v[j]
+				flip[h+j] = tau * (flip[h+j] - overlap*v[j])
 			}
 			for i := range h2 {
-				pair[2*i+1] = next[i]
+				pair[2*i+1] = -next[i]
 			}
-			blas.Gemm(false, false, h2, h, 2, -1, pair, 2, flip, h, 1, block, ld)
+			blas.GemmStrided(h2, h, 2, pair, 2, 1, flip, h, block, ld, true)
 			block[0] = beta
 			for i := 1; i < h2; i++ {
 				block[i*ld] = 0

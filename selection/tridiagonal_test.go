@@ -105,7 +105,21 @@ func TestPrincipalComponentsOfALargeGramMatrix(t *testing.T) {
 		for i := range x {
 			x[i] = rng.NormFloat64() * math.Pow(1.5, -float64(i%d)/2)
 		}
-		return newGram(x, n, d)
+		return newGram(x, d, &Probe{n: n, classes: 1, labels: make([]int, n), counts: []int{n}})
+	}
+	// Three variances in a space of many: there are no more components.
+	thin := make([]float64, n*d)
+	for i := range n {
+		for j := range 3 {
+			x := rng.NormFloat64()
+			for c := j; c < d; c += 3 {
+				thin[i*d+c] = x
+			}
+		}
+	}
+	g := newGram(thin, d, &Probe{n: n, classes: 1, labels: make([]int, n), counts: []int{n}})
+	if _, values, err := g.principal(k); err != nil || len(values) != 3 || math.Abs((values[0]+values[1]+values[2])/g.trace()-1) > 1e-12 {
+		t.Errorf("features of three dimensions have the variances %v, %v", values, err)
 	}
 	for name, g := range map[string]*gram{"primal": decaying(n, d), "dual": decaying(d, n)} {
 		if g.order <= exactOrder || k+oversample >= g.order/2 {
@@ -130,5 +144,55 @@ func TestPrincipalComponentsOfALargeGramMatrix(t *testing.T) {
 				t.Errorf("%s, component %d: variance %v, squared length %v, want %v", name, j, v, length, want[j])
 			}
 		}
+	}
+}
+
+func TestSumsOverADefiniteSpectrumNeedNoEigenvalues(t *testing.T) {
+	for _, c := range []struct {
+		n, d int
+	}{{40, 1}, {40, 2}, {60, 20}, {20, 15}, {15, 40}} {
+		e, err := mustProbe(t, planted(c.n, c.d, 3, 0.3, 2)).eigen()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := e.eigenvalues()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.sums()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := got.(*twisted); !twice || !e.definite {
+			t.Fatalf("%d x %d is not taken for definite; eigenvalues %v", c.n, c.d, all.noisy)
+		}
+		largest := all.noisy[len(all.noisy)-1]
+		if e.bound < largest {
+			t.Errorf("%d x %d: bound %v below the eigenvalue %v", c.n, c.d, e.bound, largest)
+		}
+		for _, t0 := range []float64{1e-12, 1e-3, 1, 1e6, 1e14} {
+			shift := t0 * largest
+			if a, b := got.effective(shift), all.proper.effective(shift); math.Abs(a-b) > 1e-10*b {
+				t.Errorf("%d x %d, shift %g: %v weights, want %v", c.n, c.d, shift, a, b)
+			}
+			if a, b := got.logSum(shift, 2), all.proper.logSum(shift, 2); math.Abs(a-b) > 1e-10*math.Abs(b)+1e-10 {
+				t.Errorf("%d x %d, shift %g: sum of logarithms %v, want %v", c.n, c.d, shift, a, b)
+			}
+		}
+	}
+}
+
+func TestDependentFeaturesAreNotDefinite(t *testing.T) {
+	data := planted(60, 10, 3, 0.3, 2)
+	for i := range 60 {
+		data.Features[i*10+9] = data.Features[i*10] + data.Features[i*10+1]
+	}
+	e, err := mustProbe(t, data).eigen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := e.eigenvalues()
+	if err != nil || e.definite || all.proper[0] != 0 {
+		t.Errorf("definite %v, eigenvalues %v, %v", e.definite, all.proper, err)
 	}
 }
