@@ -29,14 +29,15 @@ const (
 type Subset struct {
 	Network, Dataset string
 	// Errors are |time/that of all images - 1| over rates, momenta and criteria.
-	// Predicted uses the prediction from the subsets' spectra, Naive the first
-	// subset as if it were all there is.
-	Predicted, Naive Error
-	Times            int     // compared
-	Seconds          float64 // of the kernel of all images and its spectrum
-	SubsetSeconds    float64 // of those of the subsets and the prediction
-	Exponent         float64 // of the power law of all eigenvalues
-	SubsetExponent   float64 // of the first subset's
+	// Predicted uses the prediction from the subsets' spectra, Continued the
+	// published one by the power laws of the first subset, Naive the first subset
+	// as if it were all there is.
+	Predicted, Continued, Naive Error
+	Times                       int     // compared
+	Seconds                     float64 // of the kernel of all images and its spectrum
+	SubsetSeconds               float64 // of those of the subsets and the prediction
+	Exponent                    float64 // of the power law of all eigenvalues
+	SubsetExponent              float64 // of the first subset's
 }
 
 // checkSubset compares times on many images of a drawn data set with those
@@ -108,6 +109,10 @@ func checkSubset(ctx context.Context, model, dataset string) (*Subset, error) {
 	if err != nil {
 		return nil, err
 	}
+	continued, err := parts[0].Extend(manySamples)
+	if err != nil {
+		return nil, err
+	}
 	r.SubsetSeconds = (cputime.Process() - start).Seconds()
 	for to, from := range map[*float64]*traintime.Spectrum{&r.Exponent: whole, &r.SubsetExponent: parts[0]} {
 		law, err := from.PowerLaw(3, subsetSamples/3)
@@ -123,14 +128,14 @@ func checkSubset(ctx context.Context, model, dataset string) (*Subset, error) {
 		}
 	}
 	o := traintime.Options{Steps: subsetHorizon, Parallel: 1}
-	var curves [3][]*traintime.Curve
-	for i, from := range []*traintime.Spectrum{whole, predicted, parts[0]} {
+	const ways = 3
+	var curves [1 + ways][]*traintime.Curve
+	for i, from := range []*traintime.Spectrum{whole, predicted, continued, parts[0]} {
 		if curves[i], err = from.Simulate(ctx, grid, o); err != nil {
 			return nil, err
 		}
 	}
-	var errors [2][]float64
-	var ratios [2][]float64
+	var errors, ratios [ways][]float64
 	for g := range grid {
 		for _, c := range criteria {
 			truth := curves[0][g].TimeTo(c.Criterion).Steps
@@ -138,7 +143,7 @@ func checkSubset(ctx context.Context, model, dataset string) (*Subset, error) {
 				continue
 			}
 			r.Times++
-			for i := range 2 {
+			for i := range ways {
 				ratio := curves[i+1][g].TimeTo(c.Criterion).Steps / truth
 				ratios[i] = append(ratios[i], ratio)
 				errors[i] = append(errors[i], math.Abs(ratio-1))
@@ -148,10 +153,10 @@ func checkSubset(ctx context.Context, model, dataset string) (*Subset, error) {
 	if r.Times == 0 {
 		return nil, fmt.Errorf("%s on %s: no criterion is met within %d steps", model, dataset, subsetHorizon)
 	}
-	for i, e := range []*Error{&r.Predicted, &r.Naive} {
+	for i, e := range []*Error{&r.Predicted, &r.Continued, &r.Naive} {
 		*e = Error{Median: quantile(errors[i], 0.5), Ninety: quantile(errors[i], 0.9), Bias: quantile(ratios[i], 0.5)}
 	}
-	r.Predicted.Predictor, r.Naive.Predictor = "predicted", "naive"
+	r.Predicted.Predictor, r.Continued.Predictor, r.Naive.Predictor = "predicted", "power laws", "naive"
 	return r, nil
 }
 
@@ -169,10 +174,11 @@ func take(set *images.Set, n int) *sample {
 func writeSubsets(out io.Writer, rows []*Subset) error {
 	fmt.Fprintf(out, "times on %d images from %d subsets of %d, squared loss, all images a step: error in per cent\n", manySamples, subsetCount, subsetSamples)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  network\tdata set\ttimes\tpredicted\t90 %\tratio\tone subset as it is\t90 %\tratio\tseconds, all\tsubsets\texponent, all\tsubset")
+	fmt.Fprintln(w, "  network\tdata set\ttimes\tpredicted\t90 %\tratio\tpower laws\t90 %\tratio\tone subset as it is\t90 %\tratio\tseconds, all\tsubsets\texponent, all\tsubset")
 	for _, r := range rows {
-		fmt.Fprintf(w, "  %s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%.2f\t%.2f\n", r.Network, r.Dataset, r.Times,
+		fmt.Fprintf(w, "  %s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%.2f\t%.2f\n", r.Network, r.Dataset, r.Times,
 			percent(r.Predicted.Median), percent(r.Predicted.Ninety), decimal(r.Predicted.Bias),
+			percent(r.Continued.Median), percent(r.Continued.Ninety), decimal(r.Continued.Bias),
 			percent(r.Naive.Median), percent(r.Naive.Ninety), decimal(r.Naive.Bias), r.Seconds, r.SubsetSeconds, r.Exponent, r.SubsetExponent)
 	}
 	return w.Flush()
