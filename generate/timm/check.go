@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"quicktune/internal/program"
 )
 
 // Finding is the result of one check of a machine.
@@ -24,7 +26,7 @@ func (p Python) Examine(ctx context.Context, args ...string) ([]Finding, error) 
 		args = []string{"--packages"}
 	}
 	cmd := p.command(ctx, append([]string{"doctor"}, args...)...)
-	var words tail
+	var words program.Words
 	cmd.Stderr = &words
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
@@ -44,7 +46,7 @@ func (p Python) Examine(ctx context.Context, args ...string) ([]Finding, error) 
 		if err == nil {
 			err = errors.New("it wrote nothing")
 		}
-		return nil, fmt.Errorf("%s is no Python that the worker runs on (3.10 or newer): %w %s", p.Interpreter, err, words.last())
+		return nil, fmt.Errorf("%s is no Python that the worker runs on (3.10 or newer): %w %s", p.Interpreter, err, words.Last())
 	}
 	return list, nil
 }

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"quicktune/internal/program"
 	"quicktune/metadataset"
 	"quicktune/space"
 )
@@ -110,7 +111,7 @@ func published(name string) int {
 
 func (p Python) count(ctx context.Context, names []string, imageSize int) (map[string]metadataset.Model, error) {
 	cmd := p.command(ctx, "describe", "--models", strings.Join(names, ","), "--image-size", strconv.Itoa(imageSize))
-	var words tail
+	var words program.Words
 	cmd.Stderr = &words
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
@@ -137,7 +138,7 @@ func (p Python) count(ctx context.Context, names []string, imageSize int) (map[s
 		err = fmt.Errorf("only %d of %d models were described", len(found), len(names))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, words.last())
+		return nil, fmt.Errorf("%w: %s", err, words.Last())
 	}
 	return found, nil
 }

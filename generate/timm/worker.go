@@ -20,24 +20,22 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"time"
 
 	"quicktune/generate/dispatch"
 	"quicktune/generate/trainer"
+	"quicktune/internal/program"
 )
 
 // The defaults of Worker.
 const (
-	DefaultSilence  = 10 * time.Minute
-	DefaultGrace    = 15 * time.Second
-	DefaultStartup  = 5 * time.Minute
-	DefaultStarts   = 3
-	DefaultPause    = 2 * time.Second
-	maxLine         = 1 << 20
-	lastWords       = 2000 // bytes of standard error that are kept
-	maxReasonLength = 500
+	DefaultSilence = 10 * time.Minute
+	DefaultGrace   = 15 * time.Second
+	DefaultStartup = 5 * time.Minute
+	DefaultStarts  = 3
+	DefaultPause   = 2 * time.Second
+	maxLine        = 1 << 20
 )
 
 // Worker is a trainer in a process of its own, which is started when it is
@@ -53,8 +51,14 @@ type Worker struct {
 	// Silence is how long a process may be busy without a message, Grace how long
 	// it may take to stop, Startup how long to begin. 0 means the default.
 	Silence, Grace, Startup time.Duration
-	Starts                  int           // attempts to start a process; 0 means DefaultStarts
-	Pause                   time.Duration // before the second one, doubled for each further; 0 means DefaultPause
+	Starts                  int // attempts to start a process; 0 means DefaultStarts
+	// Farewell is how long a process that must end may take to end by itself; 0
+	// for no time at all.
+	Farewell time.Duration
+	// Gone, if not nil, is called when a process has been made to end. It looks
+	// after what the process had elsewhere.
+	Gone  func()
+	Pause time.Duration // before the second one, doubled for each further; 0 means DefaultPause
 	// Log, if not nil, gets the lines that the process writes for people.
 	Log func(line string)
 
@@ -64,56 +68,8 @@ type Worker struct {
 
 // process is a running worker.
 type process struct {
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	lines chan []byte // closed when standard output ends
-	done  chan struct{}
-	err   error // of Wait, once done is closed
-	words *tail
-}
-
-// tail keeps the end of what is written to it, and hands on whole lines.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-	log  func(string)
-	rest []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	if n := len(t.text) - lastWords; n > 0 {
-		t.text = append(t.text[:0], t.text[n:]...)
-	}
-	if t.log == nil {
-		return len(p), nil
-	}
-	t.rest = append(t.rest, p...)
-	for {
-		line, rest, ok := bytes.Cut(t.rest, []byte("\n"))
-		if !ok {
-			break
-		}
-		t.log(string(line))
-		t.rest = append(t.rest[:0], rest...)
-	}
-	if len(t.rest) > maxLine {
-		t.rest = t.rest[:0]
-	}
-	return len(p), nil
-}
-
-// last is the end of the text on one line.
-func (t *tail) last() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(t.text), "?")), " ")
-	if len(text) > maxReasonLength {
-		text = strings.ToValidUTF8(text[len(text)-maxReasonLength:], "")
-	}
-	return text
+	*program.Program
+	lines chan []byte // closed when the process has ended
 }
 
 func or[T comparable](v, otherwise T) T {
@@ -128,23 +84,16 @@ func or[T comparable](v, otherwise T) T {
 func (w *Worker) start(ctx context.Context) (*process, error) {
 	cmd := exec.Command(w.Command[0], w.Command[1:]...)
 	cmd.Env = append(os.Environ(), w.Env...)
-	own(cmd)
-	p := &process{cmd: cmd, lines: make(chan []byte, 64), done: make(chan struct{}), words: &tail{log: w.Log}}
-	cmd.Stderr = p.words
-	// A child that was left behind may hold standard error open.
-	cmd.WaitDelay = time.Second
-	var err error
-	if p.stdin, err = cmd.StdinPipe(); err != nil {
-		return nil, err
+	var log io.Writer
+	if w.Log != nil {
+		log = &program.Lines{Each: w.Log, Most: maxLine}
 	}
-	stdout, err := cmd.StdoutPipe()
+	running, err := program.Start(cmd, log)
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	go p.read(stdout)
+	p := &process{Program: running, lines: make(chan []byte, 64)}
+	go p.read()
 	limit := time.NewTimer(or(w.Startup, DefaultStartup))
 	defer limit.Stop()
 	select {
@@ -157,7 +106,7 @@ func (w *Worker) start(ctx context.Context) (*process, error) {
 		case err != nil:
 			return nil, w.autopsy(p, err.Error())
 		case m.Type == trainer.TypeUnfit:
-			p.end()
+			w.end(p)
 			return nil, errors.New(m.Reason)
 		case m.Type != trainer.TypeHello:
 			return nil, w.autopsy(p, "the worker did not begin with hello")
@@ -166,14 +115,14 @@ func (w *Worker) start(ctx context.Context) (*process, error) {
 	case <-limit.C:
 		return nil, w.autopsy(p, fmt.Sprintf("the worker was not ready after %s", or(w.Startup, DefaultStartup)))
 	case <-ctx.Done():
-		p.end()
+		w.end(p)
 		return nil, ctx.Err()
 	}
 }
 
 // read passes on what the process writes, and notes its end.
-func (p *process) read(stdout io.Reader) {
-	s := bufio.NewScanner(stdout)
+func (p *process) read() {
+	s := bufio.NewScanner(p.Out)
 	s.Buffer(make([]byte, 0, 4096), maxLine)
 	for s.Scan() {
 		if line := bytes.TrimSpace(s.Bytes()); len(line) > 0 {
@@ -183,49 +132,45 @@ func (p *process) read(stdout io.Reader) {
 	if s.Err() != nil {
 		p.lines <- []byte("a line that does not end") // is no message, so the process is ended
 	}
-	_, _ = io.Copy(io.Discard, stdout)
-	p.err = p.cmd.Wait()
-	close(p.done)
+	_, _ = io.Copy(io.Discard, p.Out)
+	<-p.Done()
+	p.Out.Close()
 	close(p.lines)
 }
 
-// end kills the process and waits for it.
-func (p *process) end() {
-	kill(p.cmd)
-	_ = p.stdin.Close()
-	for range p.lines { // so that read can finish
+// end ends a process with all that it started.
+func (w *Worker) end(p *process) {
+	go func() {
+		for range p.lines { // so that read can finish
+		}
+	}()
+	p.Stop(w.Farewell)
+	if w.Gone != nil {
+		w.Gone()
 	}
-	<-p.done
 }
 
 // autopsy ends a process and tells what is known of it.
 func (w *Worker) autopsy(p *process, what string) error {
-	died := false
-	select {
-	case <-p.done:
-		died = true
-	default:
+	how := p.Err() // nil if it still runs
+	w.end(p)
+	err := errors.New(what)
+	if how != nil {
+		err = fmt.Errorf("%w: %w", err, how)
 	}
-	p.end()
-	text := what
-	if died && p.err != nil {
-		text += ": " + p.err.Error()
+	if words := p.Words.Last(); words != "" {
+		err = fmt.Errorf("%w: %s", err, words)
 	}
-	if words := p.words.last(); words != "" {
-		text += ": " + words
-	}
-	return errors.New(text)
+	return err
 }
 
 // ready returns a process that waits for a request.
 func (w *Worker) ready(ctx context.Context) (*process, error) {
 	if w.process != nil {
-		select {
-		case <-w.process.done: // died in between
-			w.process = nil
-		default:
+		if !w.process.Ended() {
 			return w.process, nil
 		}
+		w.process = nil // died in between
 	}
 	for attempt := 1; ; attempt++ {
 		p, err := w.start(ctx)
@@ -266,7 +211,7 @@ func (w *Worker) Train(ctx context.Context, r trainer.Request, emit func(trainer
 		w.process = nil
 		return trainer.End{}, &dispatch.TrialError{Err: w.autopsy(p, what)}
 	}
-	if _, err := p.stdin.Write(request); err != nil {
+	if _, err := p.In.Write(request); err != nil {
 		return broken("the worker takes no request")
 	}
 	silence := or(w.Silence, DefaultSilence)
@@ -315,7 +260,7 @@ func (w *Worker) cancel(p *process, trial string) {
 	message, _ := json.Marshal(map[string]string{"type": "cancel", "trial": trial})
 	limit := time.NewTimer(or(w.Grace, DefaultGrace))
 	defer limit.Stop()
-	if _, err := p.stdin.Write(append(message, '\n')); err == nil {
+	if _, err := p.In.Write(append(message, '\n')); err == nil {
 		for {
 			select {
 			case line, ok := <-p.lines:
@@ -333,7 +278,7 @@ func (w *Worker) cancel(p *process, trial string) {
 			break
 		}
 	}
-	p.end()
+	w.end(p)
 	w.process = nil
 }
 
@@ -346,19 +291,17 @@ func (w *Worker) Close() {
 		return
 	}
 	w.process = nil
-	_ = p.stdin.Close() // it leaves when there are no more requests
+	_ = p.In.Close() // it leaves when there are no more requests
 	limit := time.NewTimer(or(w.Grace, DefaultGrace))
 	defer limit.Stop()
 	for {
 		select {
 		case _, ok := <-p.lines:
-			if ok {
-				continue
+			if !ok {
+				return
 			}
-			<-p.done
-			return
 		case <-limit.C:
-			p.end()
+			w.end(p)
 			return
 		}
 	}

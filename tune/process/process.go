@@ -18,12 +18,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"strings"
 	"sync"
 	"time"
 
 	"quicktune/generate/trainer"
+	"quicktune/internal/program"
 )
 
 // DefaultGrace is how long a program may take to end itself.
@@ -40,20 +39,15 @@ type Trainer struct {
 	Grace time.Duration
 
 	mu   sync.Mutex
-	idle []*program
+	idle []*one
 }
 
 var _ trainer.Trainer = (*Trainer)(nil)
 
-// program is a running program.
-type program struct {
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	out    *os.File
-	tail   *tail
+// one is a running program.
+type one struct {
+	*program.Program
 	served int // requests
-	ended  chan struct{}
-	err    error // of the program, once ended is closed
 }
 
 // Train implements [trainer.Trainer].
@@ -83,65 +77,34 @@ func (t *Trainer) Train(ctx context.Context, r trainer.Request, emit func(traine
 }
 
 // take returns a program that waits for a request.
-func (t *Trainer) take() (*program, error) {
+func (t *Trainer) take() (*one, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.idle) > 0 {
 		p := t.idle[len(t.idle)-1]
 		t.idle = t.idle[:len(t.idle)-1]
-		select {
-		case <-p.ended:
-			p.out.Close()
-		default:
+		if !p.Ended() {
 			return p, nil
 		}
+		p.Out.Close()
 	}
-	return t.begin()
-}
-
-func (t *Trainer) begin() (*program, error) {
-	p := &program{cmd: shell(t.Command), tail: &tail{}, ended: make(chan struct{})}
-	group(p.cmd)
-	var stderr io.Writer = p.tail
-	var file *os.File
+	var log io.Writer
 	if t.Stderr != "" {
-		var err error
-		if file, err = os.OpenFile(t.Stderr, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666); err != nil {
+		file, err := os.OpenFile(t.Stderr, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+		if err != nil {
 			return nil, err
 		}
-		stderr = io.MultiWriter(file, p.tail)
+		log = file
 	}
-	p.cmd.Stderr = stderr
-	p.cmd.WaitDelay = time.Second // for descendants that keep standard error open
-	read, write, err := os.Pipe()
-	if err == nil {
-		p.out, p.cmd.Stdout = read, write
-		if p.in, err = p.cmd.StdinPipe(); err == nil {
-			err = p.cmd.Start()
-		}
-		write.Close()
-	}
+	p, err := program.Start(program.Shell(t.Command), log)
 	if err != nil {
-		if read != nil {
-			read.Close()
-		}
-		if file != nil {
-			file.Close()
-		}
 		return nil, fmt.Errorf("%s: %w", t.Command, err)
 	}
-	go func() {
-		p.err = p.cmd.Wait()
-		if file != nil {
-			file.Close()
-		}
-		close(p.ended)
-	}()
-	return p, nil
+	return &one{Program: p}, nil
 }
 
 // serve gives a program a request. answered tells whether it wrote anything.
-func (t *Trainer) serve(ctx context.Context, p *program, line []byte, trial string, emit func(trainer.Record) error) (end trainer.End, answered bool, err error) {
+func (t *Trainer) serve(ctx context.Context, p *one, line []byte, trial string, emit func(trainer.Record) error) (end trainer.End, answered bool, err error) {
 	p.served++
 	done := make(chan struct{})
 	stopped := make(chan struct{})
@@ -149,20 +112,20 @@ func (t *Trainer) serve(ctx context.Context, p *program, line []byte, trial stri
 		defer close(stopped)
 		select {
 		case <-ctx.Done():
-			t.stop(p)
+			p.Stop(t.grace())
 		case <-done:
 		}
 	}()
-	answers := &watched{r: bufio.NewReader(p.out)}
-	if _, err := p.in.Write(line); err != nil {
-		t.stop(p) // most often it has ended; what it said tells why
+	answers := &watched{r: bufio.NewReader(p.Out)}
+	if _, err := p.In.Write(line); err != nil {
+		p.Stop(t.grace()) // most often it has ended; what it said tells why
 	}
 	end, err = trainer.Decode(answers, trial, emit)
 	close(done)
 	<-stopped
 	if ctx.Err() != nil {
-		t.stop(p)
-		p.out.Close()
+		p.Stop(t.grace())
+		p.Out.Close()
 		return end, answers.any, ctx.Err()
 	}
 	if err == nil {
@@ -171,30 +134,21 @@ func (t *Trainer) serve(ctx context.Context, p *program, line []byte, trial stri
 		t.mu.Unlock()
 		return end, true, nil
 	}
-	t.stop(p)
-	p.out.Close()
-	if last := p.tail.line(); last != "" {
+	p.Stop(t.grace())
+	p.Out.Close()
+	if last := p.Words.Line(); last != "" {
 		err = fmt.Errorf("%w (%s)", err, last)
-	} else if p.err != nil {
-		err = fmt.Errorf("%w (%s)", err, p.err)
+	} else if p.Err() != nil {
+		err = fmt.Errorf("%w (%s)", err, p.Err())
 	}
 	return end, answers.any, err
 }
 
-// stop ends a program, by force if it takes too long.
-func (t *Trainer) stop(p *program) {
-	p.in.Close()
-	grace := t.Grace
-	if grace == 0 {
-		grace = DefaultGrace
+func (t *Trainer) grace() time.Duration {
+	if t.Grace == 0 {
+		return DefaultGrace
 	}
-	terminate(p.cmd)
-	select {
-	case <-p.ended:
-	case <-time.After(grace):
-	}
-	kill(p.cmd) // what is left of the group
-	<-p.ended
+	return t.Grace
 }
 
 // Close ends the programs that wait for requests.
@@ -202,13 +156,13 @@ func (t *Trainer) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range t.idle {
-		p.in.Close()
+		p.In.Close()
 		select {
-		case <-p.ended:
+		case <-p.Done():
 		case <-time.After(100 * time.Millisecond):
-			t.stop(p)
+			p.Stop(t.grace())
 		}
-		p.out.Close()
+		p.Out.Close()
 	}
 	t.idle = nil
 }
@@ -226,30 +180,4 @@ func (w *watched) Read(b []byte) (int, error) {
 		err = io.EOF
 	}
 	return n, err
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-const tailBytes = 4096
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, b...)
-	if len(t.text) > tailBytes {
-		t.text = append(t.text[:0], t.text[len(t.text)-tailBytes:]...)
-	}
-	return len(b), nil
-}
-
-// line is the last line that is not empty.
-func (t *tail) line() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
 }

@@ -66,15 +66,10 @@ type Dispatcher struct {
 	Command []string // of the worker; --tasks, --index and --results are added
 	Env     []string // of the worker, NAME=VALUE
 
-	Partition    string        // "" for the cluster's default
-	Time         time.Duration // limit of a job; 0 for the partition's
-	Gres         string        // such as gpu:1, "" for none
-	CPUs         int           // of a job; 0 for the cluster's default
-	Memory       string        // of a job, such as 16G; "" for the cluster's default
-	Extra        []string      // further options of sbatch
-	MaxJobs      int           // that run at a time; 0 for no limit
-	MaxArray     int           // tasks of one array job; 0 means DefaultMaxArray
-	TrialsPerJob int           // 0 means 1
+	Resources
+	MaxJobs      int // that run at a time; 0 for no limit
+	MaxArray     int // tasks of one array job; 0 means DefaultMaxArray
+	TrialsPerJob int // 0 means 1
 
 	// Attempts is how often a trial is tried before it has failed, Pause the time
 	// before it is tried again, doubled each time. Until something has gone well,
@@ -795,24 +790,8 @@ func (r *run) script(b *batch) string {
 	option("--requeue")
 	option("--nodes=1")
 	option("--ntasks=1")
-	if r.Partition != "" {
-		option("--partition=%s", r.Partition)
-	}
-	if r.Gres != "" {
-		option("--gres=%s", r.Gres)
-	}
-	if r.CPUs > 0 {
-		option("--cpus-per-task=%d", r.CPUs)
-	}
-	if r.Memory != "" {
-		option("--mem=%s", r.Memory)
-	}
-	if r.Time > 0 {
-		option("--time=%d", max(1, int(r.Time.Round(time.Minute).Minutes())))
-		option("--signal=B:USR1@%d", int(min(or(r.Warning, DefaultWarning), r.Time/2).Seconds()))
-	}
-	for _, e := range r.Extra {
-		option("%s", e)
+	for _, o := range r.options("B:USR1", or(r.Warning, DefaultWarning)) {
+		option("%s", o)
 	}
 	s.WriteString("\n")
 	for _, e := range r.Env {

@@ -260,7 +260,7 @@ func setup(t *testing.T) (*cluster, *Dispatcher) {
 	c := &cluster{t: t, slots: 3, tries: make(map[string]int)}
 	d := &Dispatcher{
 		Dir: t.TempDir(), Name: "qt-test", Command: []string{"python", "-m", "timm_worker", "work"}, Env: []string{"PYTHONPATH=/some where/it's"},
-		Gres: "gpu:1", TrialsPerJob: 2, Poll: 2 * time.Millisecond, Settle: 20 * time.Millisecond, Silence: 300 * time.Millisecond, Pause: time.Millisecond,
+		Resources: Resources{Gres: "gpu:1"}, TrialsPerJob: 2, Poll: 2 * time.Millisecond, Settle: 20 * time.Millisecond, Silence: 300 * time.Millisecond, Pause: time.Millisecond,
 		Exec: c.exec, Log: func(m string, args ...any) { t.Log(append([]any{m}, args...)...) },
 	}
 	return c, d
@@ -420,10 +420,24 @@ func TestTheLimitOfJobsHolds(t *testing.T) {
 	}
 }
 
+// all asks for everything that there is.
+var all = Resources{Partition: "gpu", Time: 90 * time.Minute, Gres: "gpu:1", CPUs: 4, Memory: "16G", Extra: []string{"--account=a"}}
+
+func TestTheCommandOfAHeldJob(t *testing.T) {
+	got := strings.Join(Held{"qt-1", all}.Command([]string{"python", "-m", "x y"}), "|")
+	const want = "srun|--job-name=qt-1|--nodes=1|--ntasks=1|--export=ALL|--partition=gpu|--gres=gpu:1|--cpus-per-task=4|--mem=16G|--time=90|--signal=TERM@120|--account=a|python|-m|x y"
+	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if got := len(Held{Name: "qt-1"}.Command([]string{"python"})); got != 6 {
+		t.Errorf("a job that asks for nothing has %d words", got)
+	}
+}
+
 func TestTheScriptOfAJob(t *testing.T) {
 	d := &Dispatcher{
 		Dir: "/shared/sweep/slurm", Name: "qt-1", Command: []string{"/opt/py/bin/python", "-m", "timm_worker", "work", "--data", "/shared/my sweep/data"},
-		Env: []string{"PYTHONPATH=/x"}, Partition: "gpu", Time: 90 * time.Minute, Gres: "gpu:1", CPUs: 4, Memory: "16G", Extra: []string{"--account=a"}, MaxJobs: 8,
+		Env: []string{"PYTHONPATH=/x"}, Resources: all, MaxJobs: 8,
 	}
 	r := &run{Dispatcher: d}
 	got := r.script(&batch{number: 3, throttle: 8, tasks: make([]*arrayTask, 20)})

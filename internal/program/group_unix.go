@@ -1,16 +1,17 @@
 //go:build unix
 
-package process
+package program
 
 import (
 	"os/exec"
 	"syscall"
 )
 
-func shell(command string) *exec.Cmd { return exec.Command("sh", "-c", command) }
+// Shell is a command line, run by the system's shell.
+func Shell(command string) *exec.Cmd { return exec.Command("sh", "-c", command) }
 
-// group makes the program the head of a process group, so that all it starts
-// ends with it.
+// group makes the program the head of a process group of its own, so that
+// signals of the terminal do not reach it and all that it starts ends with it.
 func group(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // A group that is gone needs no signal.

@@ -1,10 +1,11 @@
 //go:build !unix
 
-package process
+package program
 
 import "os/exec"
 
-func shell(command string) *exec.Cmd { return exec.Command("cmd", "/C", command) }
+// Shell is a command line, run by the system's shell.
+func Shell(command string) *exec.Cmd { return exec.Command("cmd", "/C", command) }
 
 func group(*exec.Cmd) {}
 
