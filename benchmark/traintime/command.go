@@ -24,6 +24,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quicktune/generate/images/builtin"
 	"quicktune/internal/cli"
 )
 
@@ -71,7 +72,7 @@ are trained in DIR-times.parquet, which searches use (benchmark times).`,
 	p.DurationVar(&f.limit, "for", 0, "begin no further pair after this time, such as 4m (default: no limit)")
 	p.StringVar(&f.networks, "networks", defaultNetworks, "networks to train")
 	p.StringVar(&f.datasets, "datasets", defaultDatasets, "data sets to train on, of those that come with the program")
-	p.BoolVar(&f.subsets, "subsets", false, "instead, predict times on 2,000 drawn images from subsets of 150")
+	p.BoolVar(&f.subsets, "subsets", false, "instead, predict times on 2,000 images of the drawn data sets from subsets of 150")
 	p.BoolVar(&f.probe, "probe", false, "instead, look at data sets of --data that DIR-times.parquet does not hold yet")
 	p.StringVar(&f.data, "data", "", "meta-dataset to look at")
 	p.StringVar(&f.times, "times", "", "file of --probe (default: the directory's name with -times.parquet)")
@@ -124,10 +125,14 @@ func run(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 	return r.WriteText(stdout)
 }
 
-// runSubsets checks predictions from a part of the images.
+// runSubsets checks predictions from a part of the images. Real data sets have
+// too few and are left out.
 func runSubsets(ctx context.Context, f flags, stdout io.Writer) error {
 	var rows []*Subset
 	for _, dataset := range strings.Split(f.datasets, ",") {
+		if slices.ContainsFunc(builtin.Targets(), func(d builtin.Info) bool { return d.Name == dataset && d.Real }) {
+			continue
+		}
 		for _, network := range strings.Split(f.networks, ",") {
 			r, err := checkSubset(ctx, network, dataset)
 			if errors.Is(err, context.Canceled) {
@@ -138,6 +143,9 @@ func runSubsets(ctx context.Context, f flags, stdout io.Writer) error {
 			}
 			rows = append(rows, r)
 		}
+	}
+	if len(rows) == 0 {
+		return cli.Inputf("--subsets draws %d images, which of %s cannot be: name drawn data sets with --datasets", manySamples, f.datasets)
 	}
 	if f.json {
 		e := json.NewEncoder(stdout)

@@ -126,6 +126,7 @@ func TestBrokenFilesOfHeadsAreRefused(t *testing.T) {
 	var out bytes.Buffer
 	for want, args := range map[string][]string{
 		"needs a meta-dataset": {"--probe"},
+		"name drawn data sets": {"--subsets", "--datasets", "digits"},
 		"nowhere":              {"--probe", "--data", filepath.Join(dir, "nowhere")},
 	} {
 		c := New(&out, &out)

@@ -30,6 +30,9 @@ type Group struct {
 	Of        int     `json:"of"`   // all of the regime
 	Median    float64 `json:"measured_median_steps"`
 	Errors    []Error `json:"errors"` // by predictor, in the order of Predictors
+	// Covered is the part of the runs whose time lies in the calibrated interval,
+	// which is meant to hold nine of ten; null if none was calibrated.
+	Covered *float64 `json:"interval_coverage"`
 }
 
 // Error is quantiles of |predicted/measured - 1|; a time that is predicted
@@ -87,14 +90,15 @@ func Predictors() []string {
 type evaluated struct {
 	*Row
 	predicted map[string]float64
+	interval  *traintime.Interval // nil without a calibrated time
 }
 
 // evaluate predicts every run that met its criterion, and for the predictors that
 // learn does so from the runs of other data sets alone.
-func evaluate(rows []Row) ([]evaluated, error) {
+func evaluate(rows []Row) ([]*evaluated, error) {
 	type key struct{ loss, criterion string }
 	parts := map[key][]*Row{}
-	var out []evaluated
+	var out []*evaluated
 	for i := range rows {
 		r := &rows[i]
 		if r.Measured == nil || *r.Measured == 0 {
@@ -102,7 +106,7 @@ func evaluate(rows []Row) ([]evaluated, error) {
 		}
 		k := key{r.Loss, r.Criterion}
 		parts[k] = append(parts[k], r)
-		e := evaluated{r, map[string]float64{}}
+		e := &evaluated{Row: r, predicted: map[string]float64{}}
 		for m, p := range r.predictions() {
 			e.predicted[methodNames[m]] = math.Inf(1)
 			if *p != nil {
@@ -172,7 +176,7 @@ func evaluate(rows []Row) ([]evaluated, error) {
 			if err != nil {
 				return nil, err
 			}
-			e.predicted[calibrated] = i.Steps
+			e.predicted[calibrated], e.interval = i.Steps, &i
 		}
 	}
 	return out, nil
@@ -277,7 +281,7 @@ func newReport(rows []Row) (*Report, error) {
 						g.Of++
 					}
 				}
-				var part []evaluated
+				var part []*evaluated
 				for _, e := range all {
 					if in(e.Row) {
 						part = append(part, e)
@@ -295,12 +299,26 @@ func newReport(rows []Row) (*Report, error) {
 }
 
 // fill computes the quantiles.
-func (g *Group) fill(part []evaluated) {
+func (g *Group) fill(part []*evaluated) {
 	var steps []float64
 	for _, e := range part {
 		steps = append(steps, *e.Measured)
 	}
 	g.Median = *quantile(steps, 0.5)
+	covered, intervals := 0.0, 0.0
+	for _, e := range part {
+		if e.interval == nil {
+			continue
+		}
+		intervals++
+		if *e.Measured >= e.interval.Low && *e.Measured <= e.interval.High {
+			covered++
+		}
+	}
+	if intervals > 0 {
+		covered /= intervals
+		g.Covered = &covered
+	}
 	for _, name := range Predictors() {
 		var errs, ratios []float64
 		for _, e := range part {
@@ -332,6 +350,9 @@ func (r *Report) WriteText(out io.Writer) error {
 		fmt.Fprint(w, "  regime\truns\tsteps")
 		for _, p := range Predictors() {
 			fmt.Fprintf(w, "\t%s", p)
+			if p == calibrated {
+				fmt.Fprint(w, "\tinterval")
+			}
 		}
 		fmt.Fprintln(w)
 		for _, g := range r.Groups {
@@ -341,6 +362,9 @@ func (r *Report) WriteText(out io.Writer) error {
 			fmt.Fprintf(w, "  %s\t%d/%d\t%.0f", g.Regime, g.Runs, g.Of, g.Median)
 			for _, e := range g.Errors {
 				fmt.Fprintf(w, "\t%s (%s)", percent(e.Median), percent(e.Ninety))
+				if e.Predictor == calibrated {
+					fmt.Fprintf(w, "\t%s", covers(g.Covered))
+				}
 			}
 			fmt.Fprintln(w)
 		}
@@ -353,7 +377,7 @@ func (r *Report) WriteText(out io.Writer) error {
 seconds of processor time, means: training a run %.3g; kernel %.3g, projected %.3g, of the last layer %.3g, each once a (network, data set); simulating a setting %.3g, last layer %.3g
 training over predicting: %.1f for one setting, %.1f for a grid of %d, %.1f for a grid of 100; with the last layer's kernel %.1f, %.1f and %.1f
 runs m/n: m of n meet the criterion within the horizon. "never" is a prediction beyond the horizon.
-"full network" simulates the exact steps with momentum and mini-batches on the kernel of all weights; "Algorithm 1" is the published simulation on the same kernel; "last block", "last layer" and projections have kernels that cost less; "calibrated" corrects "full network" by the runs on the other data sets, from which constant, a / rate and log-linear are fitted as well; "first %d steps" are trained and extrapolated.
+"full network" simulates the exact steps with momentum and mini-batches on the kernel of all weights; "Algorithm 1" is the published simulation on the same kernel; "last block", "last layer" and projections have kernels that cost less; "calibrated" corrects "full network" by the runs on the other data sets, from which constant, a / rate and log-linear are fitted as well; "interval" is the part of the runs in the interval of 90 %% that goes with it; "first %d steps" are trained and extrapolated.
 `, c.TrainSeconds, c.KernelSeconds, c.ProjectSeconds, c.LayerSeconds, c.SimulateSeconds, c.SimulateLayerSeconds,
 		c.Ratio(1), c.Ratio(gridSize()), gridSize(), c.Ratio(100), c.LayerRatio(1), c.LayerRatio(gridSize()), c.LayerRatio(100), prefix)
 	return err
@@ -361,6 +385,13 @@ runs m/n: m of n meet the criterion within the horizon. "never" is a prediction 
 
 // gridSize is the number of settings of a pair.
 func gridSize() int { return len(relativeRates) * len(momenta) * 2 * len(losses) }
+
+func covers(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return percent(v)
+}
 
 func percent(v *float64) string {
 	if v == nil {

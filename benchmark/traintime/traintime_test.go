@@ -112,6 +112,30 @@ func TestTheReportMeasuresErrorsByRegime(t *testing.T) {
 	}
 }
 
+func TestIntervalsHoldMostRunsOfDataSetsLeftOut(t *testing.T) {
+	rows := planted([]string{"v", "w", "x", "y", "z"})
+	rng := stream.New("test/traintime/noise", 1)
+	for i := range rows {
+		noisy := *rows[i].Measured * math.Exp(0.3*rng.NormFloat64())
+		rows[i].Measured = &noisy
+	}
+	r, err := newReport(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, runs := 0.0, 0.0
+	for _, g := range r.Groups {
+		if g.Covered == nil {
+			t.Fatalf("%s, %s: no interval", g.Criterion, g.Regime)
+		}
+		held += *g.Covered * float64(g.Runs)
+		runs += float64(g.Runs)
+	}
+	if share := held / runs; math.Abs(share-0.9) > 0.05 {
+		t.Errorf("intervals of nine of ten hold %.2f of the runs", share)
+	}
+}
+
 func TestWhatLearnsNeverSeesTheDataSetItIsJudgedOn(t *testing.T) {
 	rows := planted([]string{"x", "y"})
 	// On y everything takes ten times as long: x must be predicted from that.
