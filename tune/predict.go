@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ import (
 )
 
 func newPredict(stdout, stderr io.Writer) *cobra.Command {
-	var model string
+	var model, python string
 	var top int
 	var asJSON bool
 	c := &cobra.Command{
@@ -35,7 +36,7 @@ func newPredict(stdout, stderr io.Writer) *cobra.Command {
 		Short: "classify new pictures with the network that was found",
 		Long: `Predict prints, for each picture, its most probable classes with their
 probabilities. DIR is the directory of a run, finished or not, or a file that
-"tune export" or "tune train" wrote.`,
+"tune export" or "tune train" wrote. Networks of timm need their run and Python.`,
 		Example: `  go run ./tune predict --model results/runs/tune-photos new.jpg
   go run ./tune predict --model photos.safetensors --top 3 --json *.jpg`,
 		Args: cli.Arguments(cobra.MinimumNArgs(1)),
@@ -46,25 +47,17 @@ probabilities. DIR is the directory of a run, finished or not, or a file that
 			if top < 1 {
 				return cli.Inputf("--top %d: at least 1 is needed", top)
 			}
-			m, err := loadModel(model)
-			if err != nil {
-				return cli.Inputf("--model: %w", err)
-			}
 			bad := 0
-			for _, path := range args {
-				pixels, err := picture(path)
+			tell := func(path string, classes []string, p []float32, err error) error {
 				if err != nil {
 					bad++
 					cli.PrintError(stderr, "tune", err)
-					continue
+					return nil
 				}
-				p, err := m.Probabilities(c.Context(), pixels)
-				if err != nil {
-					return err
-				}
-				if err := printPrediction(stdout, path, m.Classes, p[0], top, asJSON); err != nil {
-					return err
-				}
+				return printPrediction(stdout, path, classes, p, top, asJSON)
+			}
+			if err := predict(c.Context(), model, python, args, tell); err != nil {
+				return err
 			}
 			if bad > 0 {
 				return cli.Inputf("%d of %d pictures could not be read", bad, len(args))
@@ -73,9 +66,45 @@ probabilities. DIR is the directory of a run, finished or not, or a file that
 		},
 	}
 	c.Flags().StringVar(&model, "model", "", "directory of a run, or a file with weights")
+	c.Flags().StringVar(&python, "python", "", "for networks of timm: interpreter with torch and timm (default: that of the run)")
 	c.Flags().IntVar(&top, "top", 1, "classes to print for each picture")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each picture")
 	return c
+}
+
+// predict classifies pictures and tells of each.
+func predict(ctx context.Context, model, python string, paths []string, tell func(path string, classes []string, p []float32, err error) error) error {
+	n, err := session.OpenTimm(model, python)
+	if err == nil {
+		defer n.Close()
+		return cli.Input(n.Predict(ctx, n.Trained, paths, func(i int, p []float32, unreadable error) error {
+			return tell(paths[i], n.Classes, p, unreadable)
+		}))
+	}
+	if !errors.Is(err, session.ErrNotTimm) {
+		return cli.Inputf("--model: %w", err)
+	}
+	m, err := loadModel(model)
+	if err != nil {
+		return cli.Inputf("--model: %w", err)
+	}
+	for _, path := range paths {
+		pixels, err := picture(path)
+		if err != nil {
+			if err := tell(path, nil, nil, err); err != nil {
+				return err
+			}
+			continue
+		}
+		p, err := m.Probabilities(ctx, pixels)
+		if err != nil {
+			return err
+		}
+		if err := tell(path, m.Classes, p[0], nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // picture reads a picture as training saw its like.

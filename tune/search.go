@@ -40,7 +40,21 @@ type searchFlags struct {
 	python, gpus, weightsDir string
 	imageSize, loaders       int
 	scratch                  bool
+
+	dispatch, partition, gres, memory string
+	time                              time.Duration
+	cpus                              int
+	options                           []string
 }
+
+// The values of --dispatch.
+const (
+	localDispatch = "local"
+	slurmDispatch = "slurm"
+)
+
+// defaultJobs is how many jobs of a cluster train at the same time.
+const defaultJobs = 4
 
 func newSearch(stdout, stderr io.Writer) *cobra.Command {
 	var f searchFlags
@@ -77,7 +91,7 @@ With --exec, any program can be tuned that speaks JSON lines: docs/exec.md.`,
 	p.DurationVar(&f.budget, "budget", time.Hour, "time that the search has, such as 10m or 1h")
 	p.StringVar(&f.out, "out", "", "directory of the run (default: results/runs/tune-NAME)")
 	p.StringVar(&f.resume, "resume", "", "directory of a run to go on with; it knows its settings")
-	p.IntVar(&f.workers, "workers", 0, "trials that are trained at the same time (default: one for each CPU; with --trainer timm, for each GPU)")
+	p.IntVar(&f.workers, "workers", 0, "trials that are trained at the same time (default: one for each CPU; with --trainer timm, for each GPU; with --dispatch slurm, 4 jobs)")
 	p.StringVar(&f.method, "method", "", "quicktune; default, the default network with default settings; single, the default network tuned by ASHA; or a method that \"benchmark methods\" lists (default: quicktune, or asha with --exec and nothing to learn from)")
 	p.IntVar(&f.candidates, "candidates", session.DefaultCandidates, "configurations to choose from")
 	p.StringVar(&f.models, "models", "", "networks to choose from, such as vit_s,residual_s (default: all)")
@@ -98,6 +112,13 @@ With --exec, any program can be tuned that speaks JSON lines: docs/exec.md.`,
 	p.IntVar(&f.imageSize, "image-size", 0, "with --trainer timm: side of the pictures (default: that of each model)")
 	p.IntVar(&f.loaders, "loader-workers", 2, "with --trainer timm: processes of each trial that read pictures")
 	p.BoolVar(&f.scratch, "scratch", false, "with --trainer timm: begin with random weights instead of pretrained ones")
+	p.StringVar(&f.dispatch, "dispatch", localDispatch, "with --trainer timm: local, or slurm for jobs of a cluster")
+	p.StringVar(&f.partition, "partition", "", "with --dispatch slurm: partition of the jobs")
+	p.DurationVar(&f.time, "time", 0, "with --dispatch slurm: time limit of a job, such as 4h (default: that of the partition)")
+	p.StringVar(&f.gres, "gres", "gpu:1", "with --dispatch slurm: what a job asks for beside cores, or none")
+	p.IntVar(&f.cpus, "job-cpus", 0, "with --dispatch slurm: cores of a job")
+	p.StringVar(&f.memory, "job-memory", "", "with --dispatch slurm: memory of a job, such as 16G")
+	p.StringArrayVar(&f.options, "sbatch", nil, "with --dispatch slurm: a further option of sbatch and srun, such as --account=me; may be given several times")
 	return c
 }
 
@@ -138,12 +159,26 @@ func (f *searchFlags) settings() (session.Settings, error) {
 	if f.data == "" {
 		return s, errors.New("--data: name a folder or zip archive of pictures")
 	}
+	switch f.dispatch {
+	case localDispatch:
+	case slurmDispatch:
+		s.Slurm = &session.Slurm{Partition: f.partition, Time: f.time.Seconds(), Gres: f.gres, CPUs: f.cpus, Memory: f.memory, Options: f.options}
+		if f.gres == "none" {
+			s.Slurm.Gres = ""
+		}
+	default:
+		return s, fmt.Errorf("--dispatch %s: want %s or %s", f.dispatch, localDispatch, slurmDispatch)
+	}
 	var err error
 	if s.Data, err = filepath.Abs(f.data); err != nil || f.trainer != session.Timm {
 		return s, err
 	}
 	s.Python, s.GPUs, s.ImageSize, s.Scratch, s.LoaderWorkers = f.python, f.gpus, f.imageSize, f.scratch, f.loaders
-	if f.workers == 0 {
+	switch {
+	case f.workers != 0:
+	case s.Slurm != nil:
+		s.Workers = defaultJobs
+	default:
 		s.Workers = max(1, session.CountGPUs(f.gpus))
 	}
 	if f.weightsDir != "" {
@@ -202,6 +237,7 @@ func options(view *view, log *slog.Logger) session.Options {
 	return session.Options{
 		Began:    began,
 		Learning: view.learning,
+		Tell:     func(text string) { log.Info(text) },
 		Warn:     func(text string) { log.Warn(text) },
 		Watch:    view.watch,
 	}
@@ -274,11 +310,18 @@ func printResult(w io.Writer, x *session.Session, r *session.Result) {
 	}
 	fmt.Fprintln(w)
 	fmt.Fprintf(w, "report    %s\n", filepath.Join(x.Dir, "report.html"))
-	if x.Plan.Settings.Trainer == session.Embedded {
-		fmt.Fprintf(w, "use it    go run ./tune predict --model %s IMAGE...\n", x.Dir)
-		fmt.Fprintf(w, "again     go run ./tune train --from %s --out again\n", filepath.Join(x.Dir, "incumbent.json"))
-	} else {
+	trainer := x.Plan.Settings.Trainer
+	if trainer != session.Embedded {
 		fmt.Fprintf(w, "weights   %s\n", filepath.Join(x.Dir, in.Checkpoint))
+	}
+	if trainer != session.Exec {
+		fmt.Fprintf(w, "use it    go run ./tune predict --model %s IMAGE...\n", x.Dir)
+	}
+	switch trainer {
+	case session.Embedded:
+		fmt.Fprintf(w, "again     go run ./tune train --from %s --out again\n", filepath.Join(x.Dir, "incumbent.json"))
+	case session.Timm:
+		fmt.Fprintf(w, "export    go run ./tune export %s --format onnx\n", x.Dir)
 	}
 }
 

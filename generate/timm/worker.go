@@ -51,14 +51,14 @@ type Worker struct {
 	// Silence is how long a process may be busy without a message, Grace how long
 	// it may take to stop, Startup how long to begin. 0 means the default.
 	Silence, Grace, Startup time.Duration
-	Starts                  int // attempts to start a process; 0 means DefaultStarts
+	Starts                  int           // attempts to start a process; 0 means DefaultStarts
+	Pause                   time.Duration // before the second one, doubled for each further; 0 means DefaultPause
 	// Farewell is how long a process that must end may take to end by itself; 0
 	// for no time at all.
 	Farewell time.Duration
 	// Gone, if not nil, is called when a process has been made to end. It looks
 	// after what the process had elsewhere.
-	Gone  func()
-	Pause time.Duration // before the second one, doubled for each further; 0 means DefaultPause
+	Gone func()
 	// Log, if not nil, gets the lines that the process writes for people.
 	Log func(line string)
 
@@ -161,6 +161,14 @@ func (w *Worker) autopsy(p *process, what string) error {
 	if words := p.Words.Last(); words != "" {
 		err = fmt.Errorf("%w: %s", err, words)
 	}
+	return err
+}
+
+// Begin starts the process, if there is none. The first trial does so too.
+func (w *Worker) Begin(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.ready(ctx)
 	return err
 }
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .trained import Trained, load
 
@@ -35,7 +34,7 @@ class ExportError(Exception):
 def write_safetensors(t: Trained, out: Path) -> str:
     """Weights by timm's names."""
     state = {k: v.contiguous().clone() for k, v in t.model.state_dict().items()}
-    save_file(state, str(out), metadata={"format": "pt", **t.texts()})
+    out.write_bytes(save(state, metadata={"format": "pt", **t.texts()}))
     return ""
 
 
@@ -132,7 +131,7 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
         with temporary.open("rb") as f:
             os.fsync(f.fileno())
         temporary.replace(out)
-    except (OSError, RuntimeError, SafetensorError) as e:  # torch turns a failed write into a RuntimeError
+    except (OSError, RuntimeError) as e:  # torch turns a failed write into a RuntimeError
         raise ExportError(f"{out} cannot be written: {' '.join(str(e).split())[:300]}") from e
     finally:
         temporary.unlink(missing_ok=True)

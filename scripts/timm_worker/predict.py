@@ -22,7 +22,8 @@ def predict(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         try:
             picture = data.decode(Path(path).read_bytes())
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            yield {"type": "unreadable", "reason": f"{path}: not a picture that can be read: {e}"}
+            why = getattr(e, "strerror", None) or "not a picture that can be read"
+            yield {"type": "unreadable", "reason": f"{path}: {why}"}
             continue
         with torch.no_grad():
             p = torch.softmax(t.model(transform(picture)[None])[0], dim=0)

@@ -57,7 +57,9 @@ type Options struct {
 	// see Speed.
 	Problem   search.Problem
 	Optimizer search.Optimizer
-	Trainer   trainer.Trainer
+	// Trainer trains the trials. If it is a [Pool], a worker of it is asked for
+	// first, and the wait is no cost of an epoch.
+	Trainer trainer.Trainer
 	// Request returns what a trial asks of the trainer. Its Trial, Until and
 	// Checkpoint are set by the package.
 	Request func(trial, candidate int) trainer.Request
@@ -83,6 +85,13 @@ type Options struct {
 	Watch func(*State)
 	// Log is told of attempts that broke off; nil for none.
 	Log func(trial string, err error)
+}
+
+// Pool is a trainer of several workers.
+type Pool interface {
+	// Acquire waits for a worker that can begin at once. It is given back by
+	// calling release.
+	Acquire(ctx context.Context) (worker trainer.Trainer, release func(), err error)
 }
 
 // ErrNothing tells that a run ended without a single finished epoch.

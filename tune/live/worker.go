@@ -38,9 +38,14 @@ func (r *run) start(ctx context.Context, j Job) {
 	known := len(r.state.Trials[j.Trial].Epochs)
 	r.workers.Go(func() {
 		goOn := make(chan bool, 1)
+		worker, release, err := r.acquire(ctx)
+		defer release()
 		for epoch := known + 1; epoch <= j.To; epoch++ {
 			began := time.Now()
-			h := r.epoch(ctx, j, epoch)
+			h := happening{fatal: err}
+			if err == nil {
+				h = r.epoch(ctx, worker, j, epoch)
+			}
 			if ctx.Err() != nil {
 				return
 			}
@@ -62,12 +67,20 @@ func (r *run) start(ctx context.Context, j Job) {
 	})
 }
 
+// acquire finds somebody who trains.
+func (r *run) acquire(ctx context.Context) (worker trainer.Trainer, release func(), err error) {
+	if p, ok := r.Trainer.(Pool); ok {
+		return p.Acquire(ctx)
+	}
+	return r.Trainer, func() {}, nil
+}
+
 // epoch trains one epoch.
-func (r *run) epoch(ctx context.Context, j Job, epoch int) (h happening) {
+func (r *run) epoch(ctx context.Context, worker trainer.Trainer, j Job, epoch int) (h happening) {
 	q := r.Request(j.Trial, j.Candidate)
 	q.Trial, q.Until, q.Checkpoint = TrialName(j.Trial), epoch, r.checkpoint(j.Trial)
 	for attempt := 1; ; attempt++ {
-		end, rec, err := r.attempt(ctx, q)
+		end, rec, err := r.attempt(ctx, worker, q)
 		switch {
 		case err == nil && rec != nil:
 			return happening{record: rec}
@@ -86,7 +99,7 @@ func (r *run) epoch(ctx context.Context, j Job, epoch int) (h happening) {
 }
 
 // attempt trains an epoch once. A trainer that panics has failed.
-func (r *run) attempt(ctx context.Context, q trainer.Request) (end trainer.End, rec *trainer.Record, err error) {
+func (r *run) attempt(ctx context.Context, worker trainer.Trainer, q trainer.Request) (end trainer.End, rec *trainer.Record, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			stack := string(debug.Stack())
@@ -96,7 +109,7 @@ func (r *run) attempt(ctx context.Context, q trainer.Request) (end trainer.End, 
 			err = fmt.Errorf("the trainer panicked: %v at %.300s", p, strings.Join(strings.Fields(stack), " "))
 		}
 	}()
-	end, err = r.Trainer.Train(ctx, q, func(got trainer.Record) error {
+	end, err = worker.Train(ctx, q, func(got trainer.Record) error {
 		if got.Trial != q.Trial {
 			return fmt.Errorf("a record of trial %q instead of %q", got.Trial, q.Trial)
 		}

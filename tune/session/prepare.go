@@ -49,8 +49,9 @@ type Options struct {
 	// Cache keeps what is learnt with Settings.Meta, see crossval.Options.
 	Cache    string
 	Parallel int // processors for learning; 0 means all
-	// Learning, Warn and Watch, if not nil, are told what happens.
+	// Learning, Tell, Warn and Watch, if not nil, are told what happens.
 	Learning func(done, total int64)
+	Tell     func(text string)
 	Warn     func(text string)
 	Watch    func(*live.State)
 }
@@ -106,13 +107,15 @@ type Session struct {
 	Dir  string
 	Plan Plan
 
-	options    Options
-	space      *space.Space
-	configs    []space.Config
-	images     *trainer.Images // nil with Exec
-	factory    search.Factory
-	trainer    trainer.Trainer
-	close      func()
+	options Options
+	space   *space.Space
+	configs []space.Config
+	images  *trainer.Images // nil with Exec
+	factory search.Factory
+	trainer trainer.Trainer
+	close   func()
+	// begin, if not nil, is called before a search that is not over.
+	begin      func(context.Context) error
 	set        *images.Set // with Timm, which reads the files itself
 	planBytes  []byte
 	fresh      bool // prepared by this process
@@ -270,6 +273,9 @@ func Open(ctx context.Context, dir string, o Options) (*Session, error) {
 func (o *Options) fill() {
 	if o.Parallel == 0 {
 		o.Parallel = runtime.GOMAXPROCS(0)
+	}
+	if o.Tell == nil {
+		o.Tell = func(string) {}
 	}
 	if o.Warn == nil {
 		o.Warn = func(string) {}

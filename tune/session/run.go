@@ -39,6 +39,11 @@ func (x *Session) Run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	s := &x.Plan.Settings
+	if old, err := report.ReadIncumbent(filepath.Join(x.Dir, report.IncumbentFile)); x.begin != nil && (err != nil || old.Over == "") {
+		if err := x.begin(ctx); err != nil {
+			return nil, err
+		}
+	}
 	sum := sha256.Sum256(x.planBytes)
 	o := live.Options{
 		Dir: x.Dir, Run: hex.EncodeToString(sum[:]), Problem: problem, Optimizer: optimizer, Trainer: x.trainer,

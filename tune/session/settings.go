@@ -81,10 +81,21 @@ type Settings struct {
 	Scratch       bool   `json:"scratch,omitempty"`
 	WeightsDir    string `json:"weights_dir,omitempty"`
 	LoaderWorkers int    `json:"loader_workers,omitempty"`
+	Slurm         *Slurm `json:"slurm,omitempty"` // nil for workers on this machine
 	// NoScores leaves out the look at networks before training, NoTimeFilter the
 	// judgement of what cannot be trained in time.
 	NoScores     bool `json:"no_scores,omitempty"`
 	NoTimeFilter bool `json:"no_time_filter,omitempty"`
+}
+
+// Slurm says what the jobs of workers on a cluster ask for.
+type Slurm struct {
+	Partition string   `json:"partition,omitempty"`
+	Time      float64  `json:"time,omitempty"` // seconds
+	Gres      string   `json:"gres,omitempty"` // "" for none
+	CPUs      int      `json:"cpus,omitempty"`
+	Memory    string   `json:"memory,omitempty"`
+	Options   []string `json:"options,omitempty"` // further ones of srun
 }
 
 // check finds what is wrong with the settings alone.
@@ -114,6 +125,10 @@ func (s *Settings) check() error {
 		return fmt.Errorf("--clock %s: want %s or %s", s.Clock, Measured, Counted)
 	case s.ImageSize < 0 || s.LoaderWorkers < 0:
 		return errors.New("--image-size and --loader-workers cannot be negative")
+	case s.Slurm != nil && s.Trainer != Timm:
+		return errors.New("--dispatch slurm is for --trainer timm: other trainers run on this machine")
+	case s.Slurm != nil && (s.Slurm.CPUs < 0 || s.Slurm.Time < 0):
+		return errors.New("--job-cpus and --time cannot be negative")
 	case s.Clock == Counted && (s.Trainer != Embedded || s.Workers != 1):
 		return errors.New("--clock counted is for the embedded trainer with one worker")
 	case s.Predictor != "" && s.Meta != "":

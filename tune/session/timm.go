@@ -11,10 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"quicktune/generate/dispatch/slurm"
 	"quicktune/generate/images"
 	"quicktune/generate/timm"
-	"quicktune/generate/trainer"
 	"quicktune/space"
 )
 
@@ -38,7 +39,7 @@ func timmSpace(known *space.Space, models []string) (*space.Space, error) {
 // timmDataDir is where the pictures are described for the workers.
 const timmDataDir = "data"
 
-// connectTimm makes a worker for each GPU, or workers that share the cores.
+// connectTimm makes the workers. They start when the search does.
 func (x *Session) connectTimm(ctx context.Context, set *images.Set) error {
 	s := &x.Plan.Settings
 	dir, err := filepath.Abs(x.Dir)
@@ -59,45 +60,105 @@ func (x *Session) connectTimm(ctx context.Context, set *images.Set) error {
 			return err
 		}
 	}
-	args := []string{"-m", "timm_worker", "serve", "--data", data, "--loader-workers", strconv.Itoa(s.LoaderWorkers)}
+	command := []string{s.Python, "-m", "timm_worker", "serve", "--data", data, "--loader-workers", strconv.Itoa(s.LoaderWorkers)}
 	if s.ImageSize > 0 {
-		args = append(args, "--image-size", strconv.Itoa(s.ImageSize))
+		command = append(command, "--image-size", strconv.Itoa(s.ImageSize))
 	}
 	if s.Scratch {
-		args = append(args, "--scratch")
+		command = append(command, "--scratch")
 	}
 	if s.WeightsDir != "" {
 		if _, err := os.Stat(s.WeightsDir); err != nil {
 			return fmt.Errorf("--weights-dir: %w", err)
 		}
-		args = append(args, "--weights-dir", s.WeightsDir)
+		command = append(command, "--weights-dir", s.WeightsDir)
 	}
-	gpus, err := gpus(ctx, s.GPUs)
+	var workers []*timm.Worker
+	if s.Slurm == nil {
+		workers, err = s.processes(ctx, command)
+	} else {
+		workers, err = x.jobs(ctx, dir, command)
+	}
 	if err != nil {
 		return err
 	}
-	p := make(pool, s.Workers) // one for each worker of the search
-	var all []*timm.Worker
-	for i := range s.Workers {
-		w := &timm.Worker{Env: timm.Environment(root)}
-		command := append([]string{s.Python}, args...)
-		if len(gpus) > 0 {
-			g := gpus[i%len(gpus)]
-			w.Env = append(w.Env, "CUDA_VISIBLE_DEVICES="+g, "HIP_VISIBLE_DEVICES="+g)
-			w.Command = append(command, "--device", "cuda")
-		} else {
-			w.Command = append(command, "--device", "cpu", "--threads", strconv.Itoa(max(1, runtime.NumCPU()/s.Workers)))
-		}
-		all = append(all, w)
-		p <- w
+	for _, w := range workers {
+		w.Env = append(w.Env, timm.Environment(root)...)
 	}
-	x.trainer = p
-	x.close = func() {
-		for _, w := range all {
-			w.Close()
+	p := newPool(workers)
+	x.trainer, x.close = p, p.close
+	x.begin = func(ctx context.Context) error {
+		p.begin(ctx)
+		if s.Slurm == nil {
+			return nil
 		}
+		// Until the first job runs the budget does not.
+		began := time.Now()
+		x.options.Tell(fmt.Sprintf("waiting for the first of %d jobs", len(workers)))
+		err := p.wait(ctx)
+		x.options.Began = x.options.Began.Add(time.Since(began))
+		return err
 	}
 	return nil
+}
+
+// processes makes a worker for each GPU, or workers that share the cores.
+func (s *Settings) processes(ctx context.Context, command []string) ([]*timm.Worker, error) {
+	gpus, err := gpus(ctx, s.GPUs)
+	if err != nil {
+		return nil, err
+	}
+	workers := make([]*timm.Worker, s.Workers)
+	for i := range workers {
+		w := &timm.Worker{}
+		if len(gpus) > 0 {
+			g := gpus[i%len(gpus)]
+			w.Env = []string{"CUDA_VISIBLE_DEVICES=" + g, "HIP_VISIBLE_DEVICES=" + g}
+			w.Command = append(slices.Clone(command), "--device", "cuda")
+		} else {
+			w.Command = append(slices.Clone(command), "--device", "cpu", "--threads", strconv.Itoa(max(1, runtime.NumCPU()/s.Workers)))
+		}
+		workers[i] = w
+	}
+	return workers, nil
+}
+
+const (
+	// queueTime is how long a job may wait in the queue.
+	queueTime = 100 * 24 * time.Hour
+	// farewell is what srun needs to end its job.
+	farewell = 3 * time.Second
+)
+
+// jobs makes workers that are jobs of a cluster, and ends jobs that an earlier
+// process may have left behind.
+func (x *Session) jobs(ctx context.Context, dir string, command []string) ([]*timm.Worker, error) {
+	s := &x.Plan.Settings
+	if _, err := exec.LookPath("srun"); err != nil {
+		return nil, fmt.Errorf("--dispatch slurm: %w: run this on a login node of the cluster", err)
+	}
+	device := "cuda"
+	if s.Slurm.Gres == "" || s.GPUs == "none" {
+		device = "cpu"
+		command = append(slices.Clone(command), "--threads", strconv.Itoa(max(1, s.Slurm.CPUs)))
+	}
+	command = append(slices.Clone(command), "--device", device)
+	workers := make([]*timm.Worker, s.Workers)
+	for i := range workers {
+		job := slurm.Held{Name: fmt.Sprintf("%s-%d", slurm.NameOf(dir), i), Resources: slurm.Resources{
+			Partition: s.Slurm.Partition, Time: time.Duration(s.Slurm.Time * float64(time.Second)), Gres: s.Slurm.Gres,
+			CPUs: s.Slurm.CPUs, Memory: s.Slurm.Memory, Extra: s.Slurm.Options,
+		}}
+		if err := job.Cancel(ctx); err != nil {
+			return nil, fmt.Errorf("--dispatch slurm: %w", err)
+		}
+		workers[i] = &timm.Worker{Command: job.Command(command), Startup: queueTime, Farewell: farewell, Gone: func() {
+			if err := job.Cancel(context.WithoutCancel(ctx)); err != nil {
+				x.options.Warn(fmt.Sprintf("job %s may be left: %v", job.Name, err))
+			}
+		}}
+	}
+	return workers, nil
 }
 
 // gpus lists the GPUs of --gpus.
@@ -133,18 +194,4 @@ func CountGPUs(flag string) int {
 		return 0
 	}
 	return len(list)
-}
-
-// pool is a trainer of several that train a trial at a time each.
-type pool chan trainer.Trainer
-
-// Train implements [trainer.Trainer].
-func (p pool) Train(ctx context.Context, r trainer.Request, emit func(trainer.Record) error) (trainer.End, error) {
-	select {
-	case t := <-p:
-		defer func() { p <- t }()
-		return t.Train(ctx, r, emit)
-	case <-ctx.Done():
-		return trainer.End{}, ctx.Err()
-	}
 }
