@@ -249,6 +249,15 @@ func newPlanner(p search.Problem, m *forecast.Model, times *timing) (*Planner, e
 	return q, nil
 }
 
+// Forecast tells what is expected of a candidate before anything is trained: the
+// best score of its whole curve, mapped to [0, 1] where scores are losses, and
+// the seconds of an epoch.
+func (q *Planner) Forecast(candidate int) (score, secondsPerEpoch float64) {
+	p := &q.priors[candidate]
+	mean, _ := q.model.Centre()
+	return forecast.FromLogit(p.Median[q.maxEpochs-1] + q.plans[candidate].shift + mean), p.SecondsPerEpoch
+}
+
 func kindOf(unit search.UnitScale) string {
 	if unit.Loss > 0 {
 		return "losses"

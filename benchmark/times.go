@@ -1,15 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"math"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"quicktune"
+	"quicktune/benchmark/replay"
+	"quicktune/benchmark/stats"
 	"quicktune/benchmark/traintime"
 	"quicktune/internal/cli"
 	"quicktune/search"
+	"quicktune/selection/evaluate"
 )
 
 func newTimes(stdout, stderr io.Writer) *cobra.Command {
@@ -22,7 +29,8 @@ are predicted without training (benchmark traintime --probe): as a feature of it
 forecasts of scores and costs, as a filter that leaves out what cannot finish in
 the time that is left, and as both. Beside them stand the same search without, and
 one whose feature is that of other networks, which shows what is chance. The time
-of looking at the data set is charged to the budget.`,
+of looking at the data set is charged to the budget. A second table has what the
+feature does for the forecasts themselves.`,
 		Example: "  go run ./benchmark times --data results/embedded --budget 15s --datasets digits",
 		Args:    cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -53,8 +61,91 @@ func runTimes(ctx context.Context, f rankingFlags, stdout, stderr io.Writer) err
 		return cli.Input(err)
 	}
 	return replayVariants(ctx, f, timeVariants(heads), stderr, func(r *replayed) error {
-		return r.write(stdout, "without predicted times", "The time of looking at the data set through all models is part of the search.")
+		if err := r.write(stdout, "without predicted times", "The time of looking at the data set through all models is part of the search."); err != nil {
+			return err
+		}
+		return r.writeForecasts(stdout)
 	})
+}
+
+// forecaster is a search that tells what it expects before it begins.
+type forecaster interface {
+	Forecast(candidate int) (score, secondsPerEpoch float64)
+}
+
+// writeForecasts prints how good the forecasts of the variants are before
+// anything is trained: what a feature is there to make better.
+func (r *replayed) writeForecasts(out io.Writer) error {
+	resampler := stats.Bootstrap{}.Resampler(len(r.tables))
+	var text bytes.Buffer
+	fmt.Fprintln(&text, "\nforecasts before anything is trained")
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "  method\trank correlation\tdifference\terror of an epoch's seconds\tdifference")
+	var plain [2][]float64
+	for i, m := range r.methods {
+		var ranks, costs []float64
+		for _, t := range r.tables {
+			rank, cost, err := forecastErrors(m, t, r.budgets[0])
+			if err != nil {
+				return err
+			}
+			ranks, costs = append(ranks, rank), append(costs, cost)
+		}
+		if i == 0 {
+			plain = [2][]float64{ranks, costs}
+		}
+		fmt.Fprintf(w, "  %s\t%.4f\t%s\t%.4f\t%s\n", m.Name,
+			resampler.Mean(ranks).Mean, interval(resampler.Mean(less(ranks, plain[0])), i == 0),
+			resampler.Mean(costs).Mean, interval(resampler.Mean(less(costs, plain[1])), i == 0))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(&text, "Spearman correlation of the forecast with the best score of each curve; mean absolute error of the logarithm of the seconds of an epoch.")
+	_, err := out.Write(text.Bytes())
+	return err
+}
+
+func less(a, b []float64) []float64 {
+	out := make([]float64, len(a))
+	for i := range a {
+		out[i] = a[i] - b[i]
+	}
+	return out
+}
+
+// forecastErrors compares what a method forecasts of a data set with its curves.
+func forecastErrors(m search.Method, t *replay.Table, budget float64) (rank, cost float64, err error) {
+	o, err := m.New(search.Problem{
+		Space: t.Space, Candidates: t.Candidates, Task: t.Task, MaxEpochs: t.MaxEpochs, Metric: t.Metric, Workers: 1, Budget: budget,
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	f, ok := o.(forecaster)
+	if !ok {
+		return 0, 0, fmt.Errorf("%s forecasts nothing", m.Name)
+	}
+	var forecasts, best []float64
+	for c, scores := range t.Scores {
+		top, seconds := math.Inf(-1), 0.0
+		for e, s := range scores {
+			if v := float64(s); v > top { // false for NaN
+				top = v
+			}
+			seconds += float64(t.Seconds[c][e]) / float64(len(scores))
+		}
+		if math.IsInf(top, 0) {
+			continue
+		}
+		score, perEpoch := f.Forecast(c)
+		forecasts, best = append(forecasts, score), append(best, top)
+		cost += math.Abs(math.Log(perEpoch / seconds))
+	}
+	if rank, err = evaluate.Spearman(forecasts, best); err != nil {
+		return 0, 0, fmt.Errorf("data set %s: %w", t.Task.Name, err)
+	}
+	return rank, cost / float64(len(best)), nil
 }
 
 // timeVariants lists the searches to compare, the one without times first.

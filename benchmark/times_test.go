@@ -33,6 +33,7 @@ func TestTimesCompareSearchesWithAndWithoutThem(t *testing.T) {
 	out := mustRun(t, args...)
 	for _, want := range []string{
 		"on 1 data sets", "the same search without predicted times", "times as a feature", "times as a filter", "times as both", "of other networks",
+		"rank correlation",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
