@@ -35,6 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		newReport(stdout),
 		newDatasets(stdout),
 		newPretrain(stdout, stderr),
+		newProbe(stdout, stderr),
 		newDoctor(stdout),
 		newExport(stdout),
 	)

@@ -55,12 +55,12 @@ func NewRanking(by, path string) (*Ranking, error) {
 		return nil, fmt.Errorf("%s holds no scores; \"benchmark selection --probe\" computes them", path)
 	}
 	known := map[string]bool{}
-	passes := map[[2]string]float64{} // data set, model
+	passes, withGradients := map[[2]string]float64{}, map[[2]string]float64{} // data set, model
 	images := map[[2]string]float64{}
 	for _, s := range scores {
 		key := [2]string{s.Dataset, s.Model}
 		// Only LGC needs more than the passes without gradients, whose time is
-		// that of the full setting.
+		// that of the full setting, if the file has it.
 		if s.Setting == settings[full].name && !math.IsNaN(s.ProbeSeconds) && !usesGradients(score) {
 			passes[key] = s.ProbeSeconds / float64(s.Images)
 		}
@@ -68,8 +68,8 @@ func NewRanking(by, path string) (*Ranking, error) {
 			continue
 		}
 		images[key] = float64(s.Images)
-		if usesGradients(score) && !math.IsNaN(s.ProbeSeconds) {
-			passes[key] = s.ProbeSeconds / float64(s.Images)
+		if !math.IsNaN(s.ProbeSeconds) {
+			withGradients[key] = s.ProbeSeconds / float64(s.Images)
 		}
 		known[s.Score] = true
 		if s.Score != score {
@@ -86,7 +86,10 @@ func NewRanking(by, path string) (*Ranking, error) {
 	if !known[score] {
 		return nil, fmt.Errorf("%s has no score %q; it has %s", path, score, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 	}
-	for key, perImage := range passes {
+	for key, perImage := range withGradients {
+		if plain, ok := passes[key]; ok {
+			perImage = plain
+		}
 		r.seconds[key[0]] += perImage * images[key]
 	}
 	return r, nil

@@ -28,6 +28,7 @@ import (
 // flags are those of the command.
 type flags struct {
 	data, scores, images string
+	probes, by           string
 	probe, json          bool
 	limit                time.Duration
 	parallel             int
@@ -59,13 +60,27 @@ out are listed.
 With --data, the models are the embedded networks and the accuracies those of a
 meta-dataset. Its scores come from the file DIR-scores.parquet; with --probe, they
 are computed for the data sets that the file lacks, from one pass of every
-network over at most 25 training images of a class. The same command goes on.`,
+network over at most 25 training images of a class. The same command goes on.
+
+With --probes, it scores what "generate probe" stored of any models, embedded or
+of timm, and ranks them on each data set; --scores names a file to write, which
+"benchmark rankings" reads.`,
 		Example: `  go run ./benchmark selection
-  go run ./benchmark selection --json`,
+  go run ./benchmark selection --json
+  go run ./benchmark selection --probes results/runs/probes --by logme`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if f.data != "" && f.probes != "" {
+				return cli.Inputf("--data and --probes exclude each other")
+			}
 			if f.data != "" {
 				return runHub(c.Context(), f, stdout, stderr)
+			}
+			if f.probes != "" {
+				if f.probe || f.images != "" {
+					return cli.Inputf("--probe and --images are about a meta-dataset, --probes about what is stored")
+				}
+				return runStored(c.Context(), f, stdout)
 			}
 			if f.probe || f.scores != "" || f.images != "" {
 				return cli.Inputf("--probe, --scores and --images are about a meta-dataset: name it with --data")
@@ -83,6 +98,8 @@ network over at most 25 training images of a class. The same command goes on.`,
 	p := c.Flags()
 	p.StringVar(&f.data, "data", "", "meta-dataset of the embedded networks")
 	p.StringVar(&f.scores, "scores", "", "file of scores (default: the directory's name with -scores.parquet)")
+	p.StringVar(&f.probes, "probes", "", "directory that \"generate probe\" wrote")
+	p.StringVar(&f.by, "by", "logme", "with --probes: score that models are ranked by")
 	p.BoolVar(&f.probe, "probe", false, "compute the scores that the file lacks")
 	p.StringVar(&f.images, "images", "", "directory with the images, or zip archives, of data sets that do not come with the program")
 	p.DurationVar(&f.limit, "for", 0, "begin no further data set after this time, such as 4m (default: no limit)")

@@ -6,6 +6,7 @@ python -m timm_worker doctor                    what works here
 python -m timm_worker describe --models dla46x_c
 python -m timm_worker export                    a network as a file; the request on standard input
 python -m timm_worker predict                   pictures classified; the request on standard input
+python -m timm_worker probe --data DIR          what pretrained models say of pictures; requests on standard input
 python -m timm_worker convert-lite WHEEL --out DIR
 """
 
@@ -16,9 +17,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from . import doctor
+
+if TYPE_CHECKING:
+    from .training import Machine
 
 
 def arguments() -> argparse.Namespace:
@@ -49,6 +53,9 @@ def arguments() -> argparse.Namespace:
     models.add_argument("--image-size", type=int, default=0)
     commands.add_parser("export")
     commands.add_parser("predict")
+    look = commands.add_parser("probe", parents=[where])
+    look.add_argument("--data", type=Path, required=True, help="folder of the descriptions of data sets")
+    look.add_argument("--loader-workers", type=int, default=0, help="processes that read pictures")
     lite = commands.add_parser("convert-lite")
     lite.add_argument("files", nargs="+", type=Path)
     lite.add_argument("--out", type=Path, required=True)
@@ -85,28 +92,44 @@ def main() -> int:
         "describe": _describe,
         "export": _use,
         "predict": _use,
+        "probe": _probe,
         "convert-lite": _convert,
     }
     return commands[a.command](a, out)
 
 
-def _train(a: argparse.Namespace, out: IO[str]) -> int:
+def _machine(a: argparse.Namespace) -> Machine:
     import torch
 
-    from .batch import work
     from .model import Weights
-    from .serve import serve
     from .training import Machine
 
     if a.threads:
         torch.set_num_threads(a.threads)
-    machine = Machine(
+    return Machine(
         device=torch.device(doctor.device(a.device)),
         weights=Weights(a.weights_dir, a.scratch),
         descriptions=a.data,
         image_size=a.image_size,
         loader_workers=a.loader_workers,
     )
+
+
+def _probe(a: argparse.Namespace, out: IO[str]) -> int:
+    from .probe import answer
+
+    fine = True
+    for message in answer(sys.stdin, _machine(a)):
+        fine = fine and message["type"] != "error"
+        tell(out, message)
+    return 0 if fine else 1
+
+
+def _train(a: argparse.Namespace, out: IO[str]) -> int:
+    from .batch import work
+    from .serve import serve
+
+    machine = _machine(a)
     if a.command == "work":
         return work(machine, a.tasks, a.index, a.results, heartbeat=a.heartbeat, grace=a.grace)
     try:
