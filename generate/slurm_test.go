@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"quicktune/generate/dispatch/slurm/slurmtest"
 	"quicktune/generate/plan"
 	"quicktune/generate/sweep"
 	"quicktune/generate/timm"
@@ -40,58 +41,6 @@ func TestMain(m *testing.M) {
 		cli.Main("generate", run)
 	}
 	os.Exit(m.Run())
-}
-
-// slurmTestbed starts a cluster of virtual nodes, and returns what runs the
-// commands of scripts/slurm-testbed on it.
-func slurmTestbed(t *testing.T, nodes, gpus int) func(args ...string) string {
-	t.Helper()
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
-	if _, err := exec.LookPath("slurmctld"); err != nil {
-		unable(t, "Slurm is not installed (slurm-wlm, munge)")
-	}
-	if os.Getuid() != 0 {
-		unable(t, "a Slurm of one's own needs root")
-	}
-	// The socket's path must be short.
-	dir, err := os.MkdirTemp("/tmp", "slurm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := filepath.Abs("../scripts/slurm-testbed")
-	if err != nil {
-		t.Fatal(err)
-	}
-	do := func(args ...string) string {
-		t.Helper()
-		var words bytes.Buffer
-		// The daemons must not hold the pipes: files are not waited for.
-		out, err := os.Create(filepath.Join(dir, "out"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer out.Close()
-		cmd := exec.Command(script, append([]string{args[0], dir}, args[1:]...)...)
-		cmd.Stdout, cmd.Stderr = out, out
-		err = cmd.Run()
-		data, _ := os.ReadFile(out.Name())
-		words.Write(data)
-		if err != nil {
-			t.Fatalf("slurm-testbed %v: %v\n%s", args, err, words.String())
-		}
-		return strings.TrimSpace(words.String())
-	}
-	t.Cleanup(func() {
-		do("stop")
-		if t.Failed() {
-			t.Logf("the cluster's files are in %s", dir)
-			return
-		}
-		os.RemoveAll(dir)
-	})
-	do("start", strconv.Itoa(nodes), strconv.Itoa(gpus))
-	t.Setenv("SLURM_CONF", filepath.Join(dir, "slurm.conf"))
-	return do
 }
 
 // coordinator is the command as a process.
@@ -177,7 +126,7 @@ func killWorker(t *testing.T) {
 func TestASweepOnSlurmSurvivesEveryDeath(t *testing.T) {
 	python := timmPython(t)
 	archive := signs(t, 6)
-	testbed := slurmTestbed(t, 3, 2)
+	testbed := slurmtest.Start(t, 3, 2)
 	dir := filepath.Join(t.TempDir(), "sweep")
 	args := []string{
 		"--trainer", "timm", "--python", python, "--data", archive, "--models", "tf_efficientnet_lite0", "--scratch", "--image-size", "32",
