@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"text/tabwriter"
 
 	"quicktune/generate/images"
@@ -24,20 +25,49 @@ const (
 	subsetHorizon = 2000
 )
 
-// Subset is how well the times on many images are told from the spectra of small
+// lossSteps are where losses are compared.
+var lossSteps = []int{10, 30, 100, 300, 1000, 2000}
+
+// The ways from subsets to all images.
+const (
+	fromSubsets = iota // the prediction from the spectra of all subsets
+	powerLaws          // the published one, by the power laws of the first subset
+	asItIs             // the first subset as if it were all there is
+	wayCount
+)
+
+var wayNames = [wayCount]string{"predicted", "power laws", "one subset as it is"}
+
+// Subset is how well the curves on many images are told from the spectra of small
 // subsets, for a network on a data set under squared loss.
 type Subset struct {
-	Network, Dataset string
-	// Errors are |time/that of all images - 1| over rates, momenta and criteria.
-	// Predicted uses the prediction from the subsets' spectra, Continued the
-	// published one by the power laws of the first subset, Naive the first subset
-	// as if it were all there is.
-	Predicted, Continued, Naive Error
-	Times                       int     // compared
-	Seconds                     float64 // of the kernel of all images and its spectrum
-	SubsetSeconds               float64 // of those of the subsets and the prediction
-	Exponent                    float64 // of the power law of all eigenvalues
-	SubsetExponent              float64 // of the first subset's
+	Network string `json:"network"`
+	Dataset string `json:"dataset"`
+	// Times are errors of |time/that of all images - 1| over rates, momenta and
+	// criteria, Losses those of the loss at some steps, by way.
+	Times          []Error `json:"times"`
+	Losses         []Error `json:"losses"`
+	Compared       int     `json:"times_compared"`
+	Seconds        float64 `json:"seconds"`         // of the kernel of all images and its spectrum
+	SubsetSeconds  float64 `json:"subsets_seconds"` // of those of the subsets and the prediction
+	Exponent       float64 `json:"exponent"`        // of the power law of all eigenvalues
+	SubsetExponent float64 `json:"subset_exponent"` // of the first subset's
+
+	times, losses [wayCount][]float64 // ratios to the truth
+}
+
+// summarise fills the errors from the ratios.
+func (r *Subset) summarise() {
+	r.Compared = len(r.times[0])
+	for w, name := range wayNames {
+		for to, ratios := range map[*[]Error][]float64{&r.Times: r.times[w], &r.Losses: r.losses[w]} {
+			var errs []float64
+			for _, x := range ratios {
+				errs = append(errs, math.Abs(x-1))
+			}
+			*to = append(*to, Error{Predictor: name, Median: quantile(errs, 0.5), Ninety: quantile(errs, 0.9), Bias: quantile(slices.Clone(ratios), 0.5)})
+		}
+	}
 }
 
 // checkSubset compares times on many images of a drawn data set with those
@@ -128,35 +158,30 @@ func checkSubset(ctx context.Context, model, dataset string) (*Subset, error) {
 		}
 	}
 	o := traintime.Options{Steps: subsetHorizon, Parallel: 1}
-	const ways = 3
-	var curves [1 + ways][]*traintime.Curve
-	for i, from := range []*traintime.Spectrum{whole, predicted, continued, parts[0]} {
-		if curves[i], err = from.Simulate(ctx, grid, o); err != nil {
+	truth, err := whole.Simulate(ctx, grid, o)
+	if err != nil {
+		return nil, err
+	}
+	for w, from := range [wayCount]*traintime.Spectrum{fromSubsets: predicted, powerLaws: continued, asItIs: parts[0]} {
+		curves, err := from.Simulate(ctx, grid, o)
+		if err != nil {
 			return nil, err
 		}
-	}
-	var errors, ratios [ways][]float64
-	for g := range grid {
-		for _, c := range criteria {
-			truth := curves[0][g].TimeTo(c.Criterion).Steps
-			if math.IsInf(truth, 0) || truth == 0 {
-				continue
+		for g := range grid {
+			for _, c := range criteria {
+				if want := truth[g].TimeTo(c.Criterion).Steps; !math.IsInf(want, 0) && want > 0 {
+					r.times[w] = append(r.times[w], curves[g].TimeTo(c.Criterion).Steps/want)
+				}
 			}
-			r.Times++
-			for i := range ways {
-				ratio := curves[i+1][g].TimeTo(c.Criterion).Steps / truth
-				ratios[i] = append(ratios[i], ratio)
-				errors[i] = append(errors[i], math.Abs(ratio-1))
+			for _, step := range lossSteps {
+				r.losses[w] = append(r.losses[w], curves[g].Loss[step]/truth[g].Loss[step])
 			}
 		}
 	}
-	if r.Times == 0 {
+	if len(r.times[0]) == 0 {
 		return nil, fmt.Errorf("%s on %s: no criterion is met within %d steps", model, dataset, subsetHorizon)
 	}
-	for i, e := range []*Error{&r.Predicted, &r.Continued, &r.Naive} {
-		*e = Error{Median: quantile(errors[i], 0.5), Ninety: quantile(errors[i], 0.9), Bias: quantile(ratios[i], 0.5)}
-	}
-	r.Predicted.Predictor, r.Continued.Predictor, r.Naive.Predictor = "predicted", "power laws", "naive"
+	r.summarise()
 	return r, nil
 }
 
@@ -170,23 +195,33 @@ func take(set *images.Set, n int) *sample {
 	return s
 }
 
-// writeSubsets prints the check for people.
+// writeSubsets prints the check for people, with all pairs together at the end.
 func writeSubsets(out io.Writer, rows []*Subset) error {
-	fmt.Fprintf(out, "times on %d images from %d subsets of %d, squared loss, all images a step: error in per cent\n", manySamples, subsetCount, subsetSamples)
+	fmt.Fprintf(out, "curves on %d images from %d subsets of %d, squared loss, all images a step: median error in per cent (90 %% quantile)\n", manySamples, subsetCount, subsetSamples)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  network\tdata set\ttimes\tpredicted\t90 %\tratio\tpower laws\t90 %\tratio\tone subset as it is\t90 %\tratio\tseconds, all\tsubsets\texponent, all\tsubset")
+	fmt.Fprint(w, "  network\tdata set\ttimes")
+	for _, name := range wayNames {
+		fmt.Fprintf(w, "\t%s\tlosses", name)
+	}
+	fmt.Fprintln(w, "\tseconds, all\tsubsets\texponent, all\tsubset")
+	errors := func(r *Subset) {
+		fmt.Fprintf(w, "  %s\t%s\t%d", r.Network, r.Dataset, r.Compared)
+		for i := range wayNames {
+			fmt.Fprintf(w, "\t%s (%s)\t%s (%s)", percent(r.Times[i].Median), percent(r.Times[i].Ninety), percent(r.Losses[i].Median), percent(r.Losses[i].Ninety))
+		}
+	}
+	all := &Subset{Network: "all"}
 	for _, r := range rows {
-		fmt.Fprintf(w, "  %s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%.2f\t%.2f\n", r.Network, r.Dataset, r.Times,
-			percent(r.Predicted.Median), percent(r.Predicted.Ninety), decimal(r.Predicted.Bias),
-			percent(r.Continued.Median), percent(r.Continued.Ninety), decimal(r.Continued.Bias),
-			percent(r.Naive.Median), percent(r.Naive.Ninety), decimal(r.Naive.Bias), r.Seconds, r.SubsetSeconds, r.Exponent, r.SubsetExponent)
+		errors(r)
+		fmt.Fprintf(w, "\t%.1f\t%.1f\t%.2f\t%.2f\n", r.Seconds, r.SubsetSeconds, r.Exponent, r.SubsetExponent)
+		for i := range wayNames {
+			all.times[i], all.losses[i] = append(all.times[i], r.times[i]...), append(all.losses[i], r.losses[i]...)
+		}
+	}
+	if len(rows) > 1 {
+		all.summarise()
+		errors(all)
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
-}
-
-func decimal(v *float64) string {
-	if v == nil {
-		return "never"
-	}
-	return fmt.Sprintf("%.2f", *v)
 }
