@@ -437,15 +437,5 @@ func printResult(stdout io.Writer, p *plan.Plan, r sweep.Result, dir string) {
 	}
 	fmt.Fprintf(stdout, "%s: %d curves, %d epochs of %d networks on %d data sets (%s)\n", r.Dir, r.Curves, r.Epochs, len(models), len(p.Datasets), strings.Join(ends, ", "))
 	fmt.Fprintf(stdout, "hash %s\n\nLook at it:\n", r.Hash)
-	fmt.Fprintf(stdout, "  go run ./generate report %s\n  go run ./benchmark info %s\n  go run ./benchmark --data %s --budget %s\n", dir, r.Dir, r.Dir, budgets(r.Seconds/float64(len(p.Datasets))))
-}
-
-// budgets proposes what a search may spend on a data set all of whose curves
-// take the given time: a sixteenth and a quarter of it.
-func budgets(seconds float64) string {
-	words := make([]string, 0, 2)
-	for _, share := range []float64{1. / 16, 1. / 4} {
-		words = append(words, max(time.Second, time.Duration(seconds*share)*time.Second).String())
-	}
-	return strings.Join(slices.Compact(words), ",")
+	fmt.Fprintf(stdout, "  go run ./generate report %s\n  go run ./benchmark info %s\n  go run ./benchmark --data %s\n", dir, r.Dir, r.Dir)
 }

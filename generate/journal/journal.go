@@ -26,7 +26,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -87,18 +86,13 @@ type event struct {
 	Version int    `json:"version,omitempty"`
 	Plan    string `json:"plan,omitempty"`
 
-	Trial        string          `json:"trial,omitempty"`
-	Worker       string          `json:"worker,omitempty"`
-	Epoch        int             `json:"epoch,omitempty"`
-	TrainLoss    *float64        `json:"train_loss,omitempty"`
-	ValLoss      *float64        `json:"val_loss,omitempty"`
-	ValAccuracy  *float64        `json:"val_accuracy,omitempty"`
-	TestAccuracy *float64        `json:"test_accuracy,omitempty"`
-	LearningRate *float64        `json:"learning_rate,omitempty"`
-	TrainSeconds *float64        `json:"train_seconds,omitempty"`
-	EvalSeconds  *float64        `json:"eval_seconds,omitempty"`
-	End          metadataset.End `json:"end,omitempty"`
-	Reason       string          `json:"reason,omitempty"`
+	Trial  string `json:"trial,omitempty"`
+	Worker string `json:"worker,omitempty"`
+
+	trainer.EpochLine
+
+	End    metadataset.End `json:"end,omitempty"`
+	Reason string          `json:"reason,omitempty"`
 }
 
 // The kinds of events.
@@ -284,7 +278,7 @@ func (s *State) apply(e event, n int) error {
 		if e.Epoch != len(t.Records)+1 {
 			return fmt.Errorf("trial %q: epoch %d after epoch %d", e.Trial, e.Epoch, len(t.Records))
 		}
-		t.Records = append(t.Records, e.record())
+		t.Records = append(t.Records, e.Record(e.Trial))
 	case kindEnd:
 		if e.End == "" {
 			return fmt.Errorf("trial %q ends without an end", e.Trial)
@@ -292,20 +286,6 @@ func (s *State) apply(e event, n int) error {
 		t.End = trainer.End{Trial: e.Trial, End: e.End, Reason: e.Reason}
 	}
 	return nil
-}
-
-func (e event) record() trainer.Record {
-	orNaN := func(v *float64) float64 {
-		if v == nil {
-			return math.NaN()
-		}
-		return *v
-	}
-	return trainer.Record{
-		Trial: e.Trial, Epoch: e.Epoch,
-		TrainLoss: orNaN(e.TrainLoss), ValLoss: orNaN(e.ValLoss), ValAccuracy: orNaN(e.ValAccuracy), TestAccuracy: orNaN(e.TestAccuracy),
-		LearningRate: orNaN(e.LearningRate), TrainSeconds: orNaN(e.TrainSeconds), EvalSeconds: orNaN(e.EvalSeconds),
-	}
 }
 
 // append writes one event; j.mu is held or nobody else knows j yet.
@@ -370,21 +350,11 @@ func (j *Journal) Record(r trainer.Record) (added bool, err error) {
 	case r.Epoch != len(t.Records)+1:
 		return false, fmt.Errorf("trial %q: epoch %d is recorded after epoch %d", r.Trial, r.Epoch, len(t.Records))
 	}
-	known := func(v float64) *float64 {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil
-		}
-		return &v
-	}
-	e := event{
-		Kind: kindEpoch, Trial: r.Trial, Epoch: r.Epoch,
-		TrainLoss: known(r.TrainLoss), ValLoss: known(r.ValLoss), ValAccuracy: known(r.ValAccuracy), TestAccuracy: known(r.TestAccuracy),
-		LearningRate: known(r.LearningRate), TrainSeconds: known(r.TrainSeconds), EvalSeconds: known(r.EvalSeconds),
-	}
+	e := event{Kind: kindEpoch, Trial: r.Trial, EpochLine: r.EpochLine()}
 	if err := j.append(e); err != nil {
 		return false, err
 	}
-	t.Records = append(t.Records, e.record())
+	t.Records = append(t.Records, e.Record(e.Trial))
 	t.Last = j.now()
 	return true, nil
 }

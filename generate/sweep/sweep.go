@@ -65,8 +65,6 @@ type Result struct {
 	Curves int
 	Epochs int
 	Ends   map[metadataset.End]int
-	// Seconds is the time of all epochs together.
-	Seconds float64
 	// Hash is that of the meta-dataset.
 	Hash string
 }

@@ -33,6 +33,15 @@ type line struct {
 	Type  string `json:"type"`
 	Trial string `json:"trial"`
 
+	EpochLine
+
+	End    metadataset.End `json:"end,omitempty"`
+	Reason string          `json:"reason,omitempty"`
+}
+
+// EpochLine is a record without its trial as it stands in JSON: a number that is
+// not finite is left out. Lines of JSON that tell of an epoch embed it.
+type EpochLine struct {
 	Epoch        int      `json:"epoch,omitempty"`
 	TrainLoss    *float64 `json:"train_loss,omitempty"`
 	ValLoss      *float64 `json:"val_loss,omitempty"`
@@ -41,34 +50,42 @@ type line struct {
 	LearningRate *float64 `json:"learning_rate,omitempty"`
 	TrainSeconds *float64 `json:"train_seconds,omitempty"`
 	EvalSeconds  *float64 `json:"eval_seconds,omitempty"`
-
-	End    metadataset.End `json:"end,omitempty"`
-	Reason string          `json:"reason,omitempty"`
 }
 
-func number(v float64) *float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return nil
+// EpochLine returns what JSON says of the record.
+func (r Record) EpochLine() EpochLine {
+	number := func(v float64) *float64 {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil
+		}
+		return &v
 	}
-	return &v
+	return EpochLine{
+		Epoch: r.Epoch, TrainLoss: number(r.TrainLoss), ValLoss: number(r.ValLoss),
+		ValAccuracy: number(r.ValAccuracy), TestAccuracy: number(r.TestAccuracy),
+		LearningRate: number(r.LearningRate), TrainSeconds: number(r.TrainSeconds), EvalSeconds: number(r.EvalSeconds),
+	}
 }
 
-func orNaN(v *float64) float64 {
-	if v == nil {
-		return math.NaN()
+// Record returns the record that l tells of, with NaN for what it does not.
+func (l EpochLine) Record(trial string) Record {
+	orNaN := func(v *float64) float64 {
+		if v == nil {
+			return math.NaN()
+		}
+		return *v
 	}
-	return *v
+	return Record{
+		Trial: trial, Epoch: l.Epoch, TrainLoss: orNaN(l.TrainLoss), ValLoss: orNaN(l.ValLoss),
+		ValAccuracy: orNaN(l.ValAccuracy), TestAccuracy: orNaN(l.TestAccuracy),
+		LearningRate: orNaN(l.LearningRate), TrainSeconds: orNaN(l.TrainSeconds), EvalSeconds: orNaN(l.EvalSeconds),
+	}
 }
 
 // MarshalJSON writes the record as one line of the protocol. A number that is
 // not finite is left out.
 func (r Record) MarshalJSON() ([]byte, error) {
-	return json.Marshal(line{
-		Type: "record", Trial: r.Trial, Epoch: r.Epoch,
-		TrainLoss: number(r.TrainLoss), ValLoss: number(r.ValLoss),
-		ValAccuracy: number(r.ValAccuracy), TestAccuracy: number(r.TestAccuracy),
-		LearningRate: number(r.LearningRate), TrainSeconds: number(r.TrainSeconds), EvalSeconds: number(r.EvalSeconds),
-	})
+	return json.Marshal(line{Type: "record", Trial: r.Trial, EpochLine: r.EpochLine()})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -86,12 +103,7 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 }
 
 func (l line) record() (Record, error) {
-	r := Record{
-		Trial: l.Trial, Epoch: l.Epoch,
-		TrainLoss: orNaN(l.TrainLoss), ValLoss: orNaN(l.ValLoss),
-		ValAccuracy: orNaN(l.ValAccuracy), TestAccuracy: orNaN(l.TestAccuracy),
-		LearningRate: orNaN(l.LearningRate), TrainSeconds: orNaN(l.TrainSeconds), EvalSeconds: orNaN(l.EvalSeconds),
-	}
+	r := l.Record(l.Trial)
 	if l.Type != "record" {
 		return Record{}, fmt.Errorf("message of type %q is no record", l.Type)
 	}
