@@ -106,17 +106,6 @@ func (m *Manifest) CanonicalHash() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// curveParts returns the parts that hold epochs, in the order of their rows.
-func (m *Manifest) curveParts() []Part {
-	var parts []Part
-	for _, p := range m.Parts {
-		if curvePart.MatchString(p.Path) {
-			parts = append(parts, p)
-		}
-	}
-	return parts
-}
-
 func (m *Manifest) part(path string) (Part, bool) {
 	i := slices.IndexFunc(m.Parts, func(p Part) bool { return p.Path == path })
 	if i < 0 {

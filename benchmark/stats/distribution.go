@@ -91,13 +91,6 @@ func improvement(a, b []float64) float64 {
 	return float64(wins) / 2 / float64(len(a)*len(b))
 }
 
-// CliffsDelta is how much more often numbers of a lie below those of b than
-// above, of all pairs: 1 if all do, -1 if none does.
-//
-// Cliff, Dominance statistics: ordinal analyses to answer ordinal questions,
-// Psychological Bulletin 114 (1993).
-func CliffsDelta(a, b []float64) float64 { return 2*improvement(a, b) - 1 }
-
 // ReachedBy is the empirical distribution of times to targets, as COCO draws it:
 // the share of all targets that were reached by each of times, which ascend.
 // reached holds, for each data set, the times of its runs and targets, +Inf for

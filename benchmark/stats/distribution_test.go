@@ -39,18 +39,18 @@ func TestTimesToTargets(t *testing.T) {
 	}
 }
 
-func TestCliffsDelta(t *testing.T) {
+func TestImprovementCountsPairs(t *testing.T) {
 	for _, c := range []struct {
 		a, b []float64
 		want float64
 	}{
 		{[]float64{1, 2}, []float64{3, 4}, 1},
-		{[]float64{3, 4}, []float64{1, 2}, -1},
-		{[]float64{1, 3}, []float64{2, 2}, 0},
-		{[]float64{1, 2, 3}, []float64{2}, 0},
-		{[]float64{1, 1, 2}, []float64{1, 2}, 1.0 / 6},
+		{[]float64{3, 4}, []float64{1, 2}, 0},
+		{[]float64{1, 3}, []float64{2, 2}, 0.5},
+		{[]float64{1, 2, 3}, []float64{2}, 0.5},
+		{[]float64{1, 1, 2}, []float64{1, 2}, 3.5 / 6},
 	} {
-		if got := CliffsDelta(c.a, c.b); math.Abs(got-c.want) > 1e-15 {
+		if got := improvement(c.a, c.b); math.Abs(got-c.want) > 1e-15 {
 			t.Errorf("%v and %v: %v, want %v", c.a, c.b, got, c.want)
 		}
 	}

@@ -86,9 +86,6 @@ type Figure struct {
 	Draw    func(c draw.Canvas)
 }
 
-// Fixed is a height that does not depend on the width.
-func Fixed(h vg.Length) func(vg.Length) vg.Length { return func(vg.Length) vg.Length { return h } }
-
 // SVG writes the wide figure with a white ground. Text stays text; the fonts are
 // not embedded.
 func (f Figure) SVG(w io.Writer) error {

@@ -17,6 +17,9 @@ import (
 	"pgregory.net/rapid"
 )
 
+// fixed is a height that does not depend on the width.
+func fixed(h vg.Length) func(vg.Length) vg.Length { return func(vg.Length) vg.Length { return h } }
+
 func TestSpreadMovesAsLittleAsNeeded(t *testing.T) {
 	for _, c := range []struct{ places, want []vg.Length }{
 		{[]vg.Length{10, 50}, []vg.Length{10, 50}},
@@ -96,7 +99,7 @@ func example(n int, labels Labels) Figure {
 	x := Axis{Label: "time (logarithmic)", Min: 1, Max: 1000, Log: true, Ticks: []Tick{{1, "1 s"}, {60, "1 min"}, {900, "15 min"}, {1000, "1000 s"}}}
 	y := Axis{Label: "regret", Min: 0, Max: 1, Ticks: LinearTicks(0, 1, 4, nil)}
 	ch := Chart{Title: "A chart", X: x, Y: y, Series: series(n), Labels: labels, Marks: []float64{60}}
-	return Figure{Name: "chart", Alt: "Falling <lines>", Height: Fixed(260), Draw: ch.Draw}
+	return Figure{Name: "chart", Alt: "Falling <lines>", Height: fixed(260), Draw: ch.Draw}
 }
 
 // placed is a text of an SVG and where it stands.
@@ -235,7 +238,7 @@ func TestNamesOfDotsDoNotOverlap(t *testing.T) {
 		at := float64(i) / 29
 		s.Points = append(s.Points, Point{X: at * at, Y: 0.5 + 0.4*math.Sin(9*at), Label: fmt.Sprintf("network-%d", i), Color: Grey, Large: i%3 == 0})
 	}
-	f := Figure{Height: Fixed(240), Draw: s.Draw}
+	f := Figure{Height: fixed(240), Draw: s.Draw}
 	for _, width := range []vg.Length{Wide, Narrow} {
 		svg, err := f.vector(width)
 		if err != nil {

@@ -3,7 +3,6 @@ package importers
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
 	"path"
@@ -25,7 +24,7 @@ const (
 	TaskSet  Format = "taskset"  // JSON lists of {hp, train, valid, test}
 )
 
-// Formats lists the layouts in the order in which [Detect] looks for them.
+// Formats lists the layouts in the order in which they are looked for.
 var Formats = []Format{Compact, Released, QTT, TaskSet}
 
 // Versions of the Quick-Tune meta-dataset, with the time cap of one curve in
@@ -199,17 +198,6 @@ func importTree(ctx context.Context, t *tree, opts *Options) (metadataset.Input,
 	}
 	im.report.count(&in)
 	return in, im.report, nil
-}
-
-// Detect tells which layout lies in fsys, at any depth. It is an error if none
-// does or several do.
-func Detect(fsys fs.FS) (Format, error) {
-	t, err := newTree(".", fsys, DefaultLimits())
-	if err != nil {
-		return "", err
-	}
-	spot, err := locate(t, "", "")
-	return spot.format, err
 }
 
 // importer is one import under way.

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -367,20 +366,8 @@ func TestEverySourceGivesTheSame(t *testing.T) {
 					t.Errorf("%s: progress ended at %+v after phases %v", name, last, phases)
 				}
 			}
-			found, err := Detect(mapFS(f))
-			if err != nil || found != format {
-				t.Errorf("Detect: %s, %v", found, err)
-			}
 		})
 	}
-}
-
-func mapFS(f files) fstest.MapFS {
-	out := fstest.MapFS{}
-	for name, content := range f {
-		out["x/y/"+name] = &fstest.MapFile{Data: []byte(content)}
-	}
-	return out
 }
 
 func TestASingleTaskMayBeAFileOrAURL(t *testing.T) {
