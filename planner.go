@@ -11,6 +11,7 @@ import (
 
 	"quicktune/predictor/forecast"
 	"quicktune/search"
+	"quicktune/space"
 )
 
 // PlannerMethod is [Planner] as an entry of the table of methods: with the given
@@ -43,15 +44,26 @@ func PlannerMethod(m *forecast.Model) search.Method {
 // validation data sets alike, since nothing is chosen on the latter. It keeps
 // the model in the cache.
 func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model, error) {
-	return learnForecasts(ctx, meta, nil)
+	return learnForecasts(ctx, meta, (*timing)(nil))
 }
 
-// learnForecasts is LearnForecasts with predicted training times, if there are
-// any, as columns.
-func learnForecasts(ctx context.Context, meta search.MetaData, times *timing) (*forecast.Model, error) {
+// looks are what a look at data sets told of configurations, as columns of the
+// forecasts.
+type looks interface {
+	// names lists the columns.
+	names() []string
+	// columns returns their values for configurations on a data set, NaN for
+	// what is not known.
+	columns([]space.Config, search.Task) ([][]float64, error)
+	// key tells apart what was learnt with other values, "" without columns.
+	key(search.MetaData) (string, error)
+}
+
+// learnForecasts is LearnForecasts with further columns.
+func learnForecasts(ctx context.Context, meta search.MetaData, seen looks) (*forecast.Model, error) {
 	path := ""
 	if meta.Cache != "" {
-		key, err := times.key(meta)
+		key, err := seen.key(meta)
 		if err != nil {
 			return nil, fmt.Errorf("quicktune: %w", err)
 		}
@@ -71,7 +83,7 @@ func learnForecasts(ctx context.Context, meta search.MetaData, times *timing) (*
 	for _, m := range meta.Hub {
 		hub[m.Name] = forecast.ModelFacts{Params: m.Params, SourceAccuracy: m.SourceAccuracy, Pixels: m.Pixels, GMACs: m.GMACs}
 	}
-	f := forecast.NewFeatures(meta.Space, meta.ModelParam, hub, times.names()...)
+	f := forecast.NewFeatures(meta.Space, meta.ModelParam, hub, seen.names()...)
 	unit := meta.UnitScale()
 	var tasks []forecast.Task
 	for _, part := range [][]search.Curves{meta.Train, meta.Validation} {
@@ -80,7 +92,7 @@ func learnForecasts(ctx context.Context, meta search.MetaData, times *timing) (*
 				Name: c.Task.Name, Descriptors: forecast.Descriptors{Samples: c.Task.TrainSamples, Classes: c.Task.Classes},
 				Scores: unitScores(unit, c.Scores), Seconds: c.Seconds, Skip: c.Untrained,
 			}
-			columns, err := times.columns(c.Configs, c.Task)
+			columns, err := seen.columns(c.Configs, c.Task)
 			if err != nil {
 				return nil, fmt.Errorf("quicktune: %w", err)
 			}
@@ -207,11 +219,11 @@ const (
 // NewPlanner returns the planner for p. Scores must be accuracies or losses, and
 // configurations of the space, as the model was trained on.
 func NewPlanner(p search.Problem, m *forecast.Model) (*Planner, error) {
-	return newPlanner(p, m, nil)
+	return newPlanner(p, m, (*timing)(nil))
 }
 
-// newPlanner is NewPlanner for forecasts with predicted training times.
-func newPlanner(p search.Problem, m *forecast.Model, times *timing) (*Planner, error) {
+// newPlanner is NewPlanner for forecasts with further columns.
+func newPlanner(p search.Problem, m *forecast.Model, seen looks) (*Planner, error) {
 	switch {
 	case p.Metric.Bounded != (m.Unit == search.UnitScale{}):
 		return nil, fmt.Errorf("quicktune: the forecasts are of %s; the metric %q is another kind", kindOf(m.Unit), p.Metric.Name)
@@ -228,7 +240,7 @@ func newPlanner(p search.Problem, m *forecast.Model, times *timing) (*Planner, e
 		q.budget = math.Inf(1)
 	}
 	d := forecast.Descriptors{Samples: p.Task.TrainSamples, Classes: p.Task.Classes}
-	columns, err := times.columns(p.Candidates, p.Task)
+	columns, err := seen.columns(p.Candidates, p.Task)
 	if err != nil {
 		return nil, fmt.Errorf("quicktune: %w", err)
 	}

@@ -3,7 +3,9 @@ package quicktune_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,5 +144,112 @@ func TestARankedPlannerSaysWhatIsMissing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q in it", name, err, c.want)
 		}
+	}
+}
+
+// blindRanking fails if it is shown the curves of the data set that it ranks for.
+type blindRanking struct {
+	asked map[string]bool
+	value func(dataset, model string) float64
+}
+
+func (blindRanking) Name() string { return "blind" }
+
+func (r blindRanking) Rank(past search.MetaData, dataset string) (map[string]float64, float64, error) {
+	for _, part := range [][]search.Curves{past.Train, past.Validation} {
+		for _, c := range part {
+			if c.Task.Name == dataset {
+				return nil, 0, errors.New("the curves of " + dataset + " are shown")
+			}
+		}
+	}
+	r.asked[dataset] = true
+	values := map[string]float64{}
+	for _, m := range []string{"small", "wide", "deep"} {
+		values[m] = r.value(dataset, m)
+	}
+	return values, 3, nil
+}
+
+func TestForecastsLearnWhatARankingIsWorth(t *testing.T) {
+	meta := suiteMetaData()
+	meta.ModelParam = "model"
+	table := searchtest.Tables()[0]
+	index := table.Space.Index("model")
+	models := []string{"small", "wide", "deep"}
+	// On every past data set another model is the best.
+	quality := func(dataset, model string) float64 {
+		for d := range 9 {
+			if dataset == fmt.Sprint("past ", d) {
+				return float64((slices.Index(models, model) + d) % len(models))
+			}
+		}
+		return math.NaN()
+	}
+	base := meta.Train[0]
+	meta.Train = nil
+	for d := range 9 {
+		c := search.Curves{Task: base.Task, Configs: base.Configs, Seconds: base.Seconds}
+		c.Task.Name = fmt.Sprint("past ", d)
+		for i, config := range c.Configs {
+			scores := make([]float32, len(base.Scores[i]))
+			for e := range scores {
+				scores[e] = float32(0.3 + 0.2*quality(c.Task.Name, config[index].Text()) + 0.002*float64(e+i%5))
+			}
+			c.Scores = append(c.Scores, scores)
+		}
+		meta.Train = append(meta.Train, c)
+	}
+	best := ""
+	r := blindRanking{map[string]bool{}, func(dataset, model string) float64 {
+		if q := quality(dataset, model); !math.IsNaN(q) {
+			return 10 * q // standardised, its scale is no matter
+		}
+		if model == best {
+			return 1
+		}
+		return 0
+	}}
+	f, err := quicktune.ScoredPlannerMethod(r).Learn(context.Background(), meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := table.Task
+	task.Name = "new"
+	for _, best = range models {
+		o, err := f(search.Problem{
+			Space: table.Space, Candidates: table.Candidates, Task: task, MaxEpochs: table.MaxEpochs, Metric: table.Metric, Workers: 1, Budget: 1000,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := o.(search.Prepared).Preparation(); s != 3 || len(r.asked) != 10 {
+			t.Errorf("a preparation of %v s and %d data sets ranked, want 3 and 10", s, len(r.asked))
+		}
+		if got := opened(t, o, 1)[0]; got != best {
+			t.Errorf("the first model is %s, ranked first is %s", got, best)
+		}
+	}
+}
+
+func TestThePlannerWithScoresKeepsTheContract(t *testing.T) {
+	meta := suiteMetaData()
+	meta.ModelParam = "model"
+	m := quicktune.ScoredPlannerMethod(ranking{values: map[string]float64{"small": 1, "wide": 2}})
+	f, err := m.Learn(context.Background(), meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.New = f
+	var tables []searchtest.Table
+	for _, table := range searchtest.Tables() {
+		if table.Metric.Bounded {
+			tables = append(tables, table)
+		}
+	}
+	searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{1}})
+	meta.ModelParam = ""
+	if _, err := quicktune.ScoredPlannerMethod(ranking{}).Learn(context.Background(), meta); err == nil || !strings.Contains(err.Error(), "no hyperparameter names") {
+		t.Errorf("without models: %v", err)
 	}
 }

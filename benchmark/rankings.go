@@ -37,8 +37,9 @@ func newRankings(stdout, stderr io.Writer) *cobra.Command {
 		Short: "take rankings of the models away from a search, and put others in",
 		Long: `Rankings replays searches that begin with a ranking of the pretrained models to
 the curves of a meta-dataset: Quick-Tune whose forecasts move with the ranking,
-Quick-Tune that tries the best models of the ranking first, and the two stages of
-picking one model, or three, and tuning it. Each stands beside the same search
+Quick-Tune that tries the best models of the ranking first, Quick-Tune whose
+forecasts have it as an input and learn from other data sets what it is worth, and
+the two stages of picking one model, or three, and tuning it. Each stands beside the same search
 without a ranking, with the static prior, which looks at no image, and with a
 ranking at random. The time of scoring all models is charged to the budget.`,
 		Example: "  go run ./benchmark rankings --data results/extended --rankings static-prior --budget 1h --seeds 1",
@@ -79,7 +80,9 @@ func (f rankingFlags) variants() ([]search.Method, error) {
 		moved.Name = "quicktune, moved by " + by
 		warm := quicktune.RankedPlannerMethod(r, quicktune.RankedOptions{Weight: f.weight, WarmStart: f.warm})
 		warm.Name = "quicktune, warm start by " + by
-		methods = append(methods, moved, warm)
+		input := quicktune.ScoredPlannerMethod(r)
+		input.Name = "quicktune, forecasts from " + by
+		methods = append(methods, moved, warm, input)
 		for _, top := range []int{1, 3} {
 			m := baselines.TwoStageMethod(baselines.TwoStage{Ranking: r, Top: top})
 			m.Name = fmt.Sprintf("two-stage, top %d by %s", top, by)

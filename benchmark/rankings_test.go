@@ -42,7 +42,7 @@ func TestRankingsCompareSearchesWithAndWithoutThem(t *testing.T) {
 	args := []string{"rankings", "--data", dir, "--rankings", "static-prior+logme", "--budget", "30m", "--seeds", "1", "--cache", t.TempDir()}
 	out := mustRun(t, args...)
 	for _, want := range []string{
-		"on 3 data sets", "quicktune, moved by static-prior+logme", "quicktune, warm start by static-prior+logme", "hyperband", "two-stage, top 3 by static-prior+logme",
+		"on 3 data sets", "quicktune, moved by static-prior+logme", "quicktune, forecasts from static-prior+logme", "quicktune, warm start by static-prior+logme", "hyperband", "two-stage, top 3 by static-prior+logme",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
