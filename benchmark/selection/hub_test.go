@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -179,5 +180,28 @@ func TestScoresOfARealDataSetAreStoredAndGoOn(t *testing.T) {
 	before := len(again)
 	if again, err = probeAll(context.Background(), s, f, again, discard); err != nil || len(again) != before {
 		t.Errorf("probing what is there gives %d rows after %d, %v", len(again), before, err)
+	}
+	// What compares with a trained network is added to files without it.
+	byReference := func(v Score) bool { return v.Score == "rsa" }
+	var values []float64
+	for _, v := range again {
+		if byReference(v) {
+			if v.Setting != headline || v.Value == nil || math.Abs(*v.Value) > 1 || v.Seconds <= 0 {
+				t.Fatalf("%+v", v)
+			}
+			values = append(values, *v.Value)
+		}
+	}
+	if len(values) != 2 || values[0] == values[1] {
+		t.Fatalf("RSA of the two networks is %v", values)
+	}
+	again = slices.DeleteFunc(again, byReference)
+	if again, err = probeAll(context.Background(), s, f, again, discard); err != nil || len(again) != before {
+		t.Fatalf("%d rows, %v", len(again), err)
+	}
+	for i, v := range again[before-2:] {
+		if !byReference(v) || *v.Value != values[i] {
+			t.Errorf("added %+v, want RSA of %v", v, values[i])
+		}
 	}
 }

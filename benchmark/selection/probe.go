@@ -67,15 +67,11 @@ const (
 	sourceImages = 10
 )
 
-// scorers lists what is computed: everything that one pass over the images
-// allows, without the variants that exist for parity with other programs.
+// scorers lists what is computed, without the variants that exist for parity with
+// other programs.
 func scorers() []selection.Scorer {
 	return slices.DeleteFunc(selection.All(), func(s selection.Scorer) bool {
-		switch s.(type) {
-		case selection.RSA, selection.Random:
-			return true
-		}
-		return s == selection.LGC{Kernel: selection.SummedKernel} || s == selection.LogME{Rule: selection.ICML}
+		return s == selection.Random{} || s == selection.LGC{Kernel: selection.SummedKernel} || s == selection.LogME{Rule: selection.ICML}
 	})
 }
 
@@ -317,7 +313,12 @@ func probeAll(ctx context.Context, s *metadataset.Store, f flags, scores []Score
 	}
 	var experts []*expert
 	for i, d := range s.Datasets {
-		if slices.ContainsFunc(scores, func(r Score) bool { return r.Dataset == d.Name }) {
+		lacks := func(of func(Score) bool) bool {
+			return !slices.ContainsFunc(scores, func(r Score) bool { return r.Dataset == d.Name && of(r) })
+		}
+		plain := lacks(func(r Score) bool { return r.Score != selection.RSA{}.Name() })
+		reference := lacks(func(r Score) bool { return r.Score == selection.RSA{}.Name() })
+		if !plain && !reference {
 			continue
 		}
 		if f.limit > 0 && time.Since(started) > f.limit {
@@ -339,7 +340,15 @@ func probeAll(ctx context.Context, s *metadataset.Store, f flags, scores []Score
 				d.Name, set.Train.Len(), set.Classes, d.TrainSamples, d.Classes)
 		}
 		begin := time.Now()
-		more, err := probeDataset(ctx, set, experts, parallel)
+		var more []Score
+		if plain {
+			more, err = probeDataset(ctx, set, experts, parallel)
+		}
+		if err == nil && reference {
+			var rows []Score
+			rows, err = scoreByReference(ctx, set, experts, parallel)
+			more = append(more, rows...)
+		}
 		if errors.Is(err, context.Canceled) {
 			return nil, cli.Interruptedf("interrupted; the scores on %d data sets are in %s, the same command goes on", i, f.scoresPath())
 		}
