@@ -367,7 +367,7 @@ func (r *run) check(p search.Proposal) error {
 // handle notes what a worker tells and lets it go on.
 func (r *run) handle(h happening) error {
 	if h.fatal != nil {
-		return fmt.Errorf("trial %s: %w", TrialName(h.job.Trial), h.fatal)
+		return h.fatal
 	}
 	e := event{Clock: r.clock(), Trial: h.job.Trial, Candidate: h.job.Candidate, Seconds: h.seconds, Reason: h.end.Reason}
 	known := len(r.state.Trials[h.job.Trial].Epochs)

@@ -336,7 +336,7 @@ func TestWhatWouldHitEveryTrialEndsTheRun(t *testing.T) {
 	}{
 		{"full disk", func(trainer.Request) (trainer.End, error) {
 			return trainer.End{}, &os.PathError{Op: "write", Path: "checkpoint.bin", Err: syscall.ENOSPC}
-		}, "trial t0: write checkpoint.bin: no space left on device"},
+		}, "write checkpoint.bin: no space left on device"},
 		{"no trial works", func(trainer.Request) (trainer.End, error) {
 			return trainer.End{}, errors.New("python: command not found")
 		}, "the first 5 trials all failed, trial t4 with: python: command not found"},

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"slices"
+	"sync"
 
 	"quicktune/generate/plan"
 	"quicktune/internal/stream"
@@ -184,7 +186,7 @@ func promising(f *forecast.Model, d forecast.Descriptors, configs []space.Config
 		}
 	}
 	value := make([]float64, len(configs))
-	for i, p := range f.Priors(rows, d) {
+	for i, p := range priors(f, rows, d) {
 		value[i] = math.Inf(-1)
 		for e, m := range p.Median {
 			if e > 0 && float64(e+1)*p.SecondsPerEpoch > budget {
@@ -219,6 +221,20 @@ func promising(f *forecast.Model, d forecast.Descriptors, configs []space.Config
 		}
 	}
 	return out, nil
+}
+
+// priors are the forecasts of many configurations, on all processors: they are
+// most of what comes before a search.
+func priors(f *forecast.Model, rows [][]float64, d forecast.Descriptors) []forecast.Prior {
+	out := make([]forecast.Prior, len(rows))
+	part := len(rows)/runtime.GOMAXPROCS(0) + 1
+	var parts sync.WaitGroup
+	for at := 0; at < len(rows); at += part {
+		end := min(at+part, len(rows))
+		parts.Go(func() { copy(out[at:end], f.Priors(rows[at:end], d)) })
+	}
+	parts.Wait()
+	return out
 }
 
 // unique drops repetitions.

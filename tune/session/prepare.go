@@ -22,6 +22,7 @@ import (
 	"quicktune/generate/images"
 	"quicktune/generate/trainer"
 	"quicktune/internal/atomicfile"
+	"quicktune/internal/cli"
 	"quicktune/internal/vision"
 	"quicktune/metadataset"
 	"quicktune/predictor/forecast"
@@ -224,6 +225,10 @@ func Prepare(ctx context.Context, dir string, s Settings, o Options) (*Session, 
 	}
 	if s.Clock == Measured {
 		x.Plan.Spent = time.Since(x.options.Began).Seconds()
+		if x.Plan.Spent >= s.Budget {
+			return nil, fmt.Errorf("--budget %s is too short: to read the pictures and to choose candidates took %s",
+				cli.FormatSeconds(s.Budget), cli.FormatSeconds(round(x.Plan.Spent)))
+		}
 	}
 	if x.planBytes, err = json.MarshalIndent(x.Plan, "", "\t"); err != nil {
 		return nil, err
@@ -390,6 +395,9 @@ func (x *Session) choose(m *method) (err error) {
 	n := s.Candidates
 	if known != nil {
 		n *= draws
+		if s.Clock == Measured { // forecasts take time too
+			n = min(n, s.Candidates*max(1, int(s.Budget/drawSeconds)))
+		}
 	}
 	if x.configs, err = draw(from, models, n, s.Seed); err != nil {
 		return err
@@ -412,6 +420,9 @@ func (x *Session) choose(m *method) (err error) {
 // draws is how many configurations are drawn for each that is kept by its
 // forecast.
 const draws = 10
+
+// drawSeconds is the budget that allows for as many draws as are kept.
+const drawSeconds = 6
 
 // translate finds the candidates in the space that the forecasts are for.
 func (x *Session) translate(from, known *space.Space) error {
