@@ -31,12 +31,13 @@ var lossSteps = []int{10, 30, 100, 300, 1000, 2000}
 // The ways from subsets to all images.
 const (
 	fromSubsets = iota // the prediction from the spectra of all subsets
+	fromOne            // that from the first alone
 	powerLaws          // the published one, by the power laws of the first subset
 	asItIs             // the first subset as if it were all there is
 	wayCount
 )
 
-var wayNames = [wayCount]string{"predicted", "power laws", "one subset as it is"}
+var wayNames = [wayCount]string{"predicted", "from one", "power laws", "one subset as it is"}
 
 // Subset is how well the curves on many images are told from the spectra of small
 // subsets, for a network on a data set under squared loss.
@@ -139,11 +140,15 @@ func checkSubset(ctx context.Context, model, dataset string) (*Subset, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.SubsetSeconds = (cputime.Process() - start).Seconds()
+	single, err := traintime.PredictSpectrum(manySamples, parts[0])
+	if err != nil {
+		return nil, err
+	}
 	continued, err := parts[0].Extend(manySamples)
 	if err != nil {
 		return nil, err
 	}
-	r.SubsetSeconds = (cputime.Process() - start).Seconds()
 	for to, from := range map[*float64]*traintime.Spectrum{&r.Exponent: whole, &r.SubsetExponent: parts[0]} {
 		law, err := from.PowerLaw(3, subsetSamples/3)
 		if err != nil {
@@ -162,7 +167,7 @@ func checkSubset(ctx context.Context, model, dataset string) (*Subset, error) {
 	if err != nil {
 		return nil, err
 	}
-	for w, from := range [wayCount]*traintime.Spectrum{fromSubsets: predicted, powerLaws: continued, asItIs: parts[0]} {
+	for w, from := range [wayCount]*traintime.Spectrum{fromSubsets: predicted, fromOne: single, powerLaws: continued, asItIs: parts[0]} {
 		curves, err := from.Simulate(ctx, grid, o)
 		if err != nil {
 			return nil, err
