@@ -64,7 +64,7 @@ func (m *Ensemble) PredictBatch(dst, x []float64) []float64 {
 	if len(x)%m.cols != 0 {
 		panic(fmt.Sprintf("trees: %d values are no whole rows of %d columns", len(x), m.cols))
 	}
-	const block = 256 // rows that stay in cache while the trees pass
+	const block = 64 // rows that stay in cache while the trees pass
 	for len(x) > 0 {
 		rows := min(len(x)/m.cols, block)
 		at := len(dst)
@@ -73,9 +73,7 @@ func (m *Ensemble) PredictBatch(dst, x []float64) []float64 {
 		}
 		sums := dst[at:]
 		for _, root := range m.roots {
-			for r := range sums {
-				sums[r] += leaf(m.nodes, root, x[r*m.cols:(r+1)*m.cols]).value
-			}
+			addLeaves(sums, m.nodes, root, x, m.cols)
 		}
 		x = x[rows*m.cols:]
 	}
@@ -94,4 +92,46 @@ func leaf(nodes []node, root int32, row []float64) *node {
 		n = &nodes[next]
 	}
 	return n
+}
+
+// addLeaves adds to each sum what the tree at root gives for its row of x. Four
+// rows descend together and without branches that depend on them: alone, each
+// would wait for its own comparisons, and half of their outcomes would be
+// foreseen wrongly.
+func addLeaves(sums []float64, nodes []node, root int32, x []float64, cols int) {
+	r := 0
+	for ; r+4 <= len(sums); r += 4 {
+		x0, x1 := x[r*cols:(r+1)*cols], x[(r+1)*cols:(r+2)*cols]
+		x2, x3 := x[(r+2)*cols:(r+3)*cols], x[(r+3)*cols:(r+4)*cols]
+		n0 := &nodes[root]
+		n1, n2, n3 := n0, n0, n0
+		i0, i1, i2, i3 := root, root, root, root
+		for n0.left|n1.left|n2.left|n3.left != 0 {
+			i0, i1 = below(n0, i0, x0), below(n1, i1, x1)
+			i2, i3 = below(n2, i2, x2), below(n3, i3, x3)
+			n0, n1, n2, n3 = &nodes[i0], &nodes[i1], &nodes[i2], &nodes[i3]
+		}
+		sums[r] += n0.value
+		sums[r+1] += n1.value
+		sums[r+2] += n2.value
+		sums[r+3] += n3.value
+	}
+	for ; r < len(sums); r++ {
+		sums[r] += leaf(nodes, root, x[r*cols:(r+1)*cols]).value
+	}
+}
+
+// below is the index of the child of n, at index i, that a row belongs to, or i if
+// n is a leaf.
+func below(n *node, i int32, row []float64) int32 {
+	v := row[n.feature&^missingLeft]
+	var above, known int32
+	if !(v <= n.value) {
+		above = 1
+	}
+	if v == v {
+		known = 1
+	}
+	stay := (n.left - 1) >> 31 // all bits for a leaf, none for a split
+	return i&stay | (n.left+above&(known|(int32(n.feature>>31)^1)))&^stay
 }

@@ -104,13 +104,17 @@ type Prior struct {
 // Priors predicts for the rows of configurations on a data set.
 func (m *Model) Priors(rows [][]float64, d Descriptors) []Prior {
 	out := make([]Prior, len(rows))
+	var seconds []float64 // logarithms, per sample
+	if m.cost != nil {
+		seconds = means(m.cost, slices.Concat(rows...))
+	}
 	for i, raw := range m.predictPrior(rows, m.prior, m.centre) {
 		p := Prior{raw: raw, Median: make([]float64, len(raw)), Above: make([]float64, len(raw)), SecondsPerEpoch: 1}
 		for e, u := range raw {
 			p.Median[e], p.Above[e] = m.calibration.lookUp(u)
 		}
 		if m.cost != nil {
-			p.SecondsPerEpoch = math.Exp(mean(m.cost, rows[i])) * float64(max(d.Samples, 1))
+			p.SecondsPerEpoch = math.Exp(seconds[i]) * float64(max(d.Samples, 1))
 		}
 		out[i] = p
 	}
@@ -152,10 +156,12 @@ func (m *Model) Continuation(gain, spread []float64, row []float64, p *Prior, sc
 		if len(scores)+h > m.maxEpochs {
 			break
 		}
-		x = m.gainRow(x[:0], row, &c, p.raw, len(scores), h)
-		gain[n] = mean(m.gain, x)
-		spread[n] = max(minSpread, halfNormal*m.spread.Predict(x))
+		x = m.gainRow(x, row, &c, p.raw, len(scores), h)
 		n++
+	}
+	copy(gain, means(m.gain, x))
+	for i, s := range m.spread.PredictBatch(nil, x) {
+		spread[i] = max(minSpread, halfNormal*s)
 	}
 	return n
 }

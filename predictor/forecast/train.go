@@ -342,22 +342,32 @@ func (t *training) fitPrior() error {
 // predictPrior returns the uncalibrated prior of each row at every epoch from
 // 1, which never falls.
 func (m *Model) predictPrior(rows [][]float64, models [targets][]*trees.Ensemble, centre [targets]moments) [][]float64 {
-	out := make([][]float64, len(rows))
-	row := make([]float64, 0, m.priorWidth())
-	at := make([]float64, len(m.epochs))
-	for i, x := range rows {
-		clear(at)
-		for j, e := range m.epochs {
-			row = m.priorRow(row[:0], x, e)
-			for k := range targets {
-				p := (mean(models[k], row)-centre[k].Mean)/centre[k].Std*centre[targetLogit].Std + centre[targetLogit].Mean
-				at[j] += p / targets
-			}
-			if j > 0 {
-				at[j] = max(at[j], at[j-1])
+	const together = 64 // configurations
+	n := len(m.epochs)
+	out := make([][]float64, 0, len(rows))
+	var x []float64
+	at := make([]float64, min(together, len(rows))*n)
+	for some := range slices.Chunk(rows, together) {
+		x = x[:0]
+		for _, row := range some {
+			for _, e := range m.epochs {
+				x = m.priorRow(x, row, e)
 			}
 		}
-		out[i] = interpolate(m.epochs, at, m.maxEpochs)
+		at = at[:len(some)*n]
+		clear(at)
+		for k := range targets {
+			for i, p := range means(models[k], x) {
+				at[i] += ((p-centre[k].Mean)/centre[k].Std*centre[targetLogit].Std + centre[targetLogit].Mean) / targets
+			}
+		}
+		for i := range some {
+			one := at[i*n : (i+1)*n]
+			for j := 1; j < n; j++ {
+				one[j] = max(one[j], one[j-1])
+			}
+			out = append(out, interpolate(m.epochs, one, m.maxEpochs))
+		}
 	}
 	return out
 }
@@ -515,13 +525,22 @@ func (t *training) fit(dst **trees.Ensemble, b trees.Boosting, x []float64, cols
 	return err
 }
 
-// mean averages the predictions of several ensembles.
-func mean(models []*trees.Ensemble, row []float64) float64 {
-	var sum float64
+// means averages the predictions of several ensembles for each row of x.
+func means(models []*trees.Ensemble, x []float64) []float64 {
+	var sums, one []float64
 	for _, m := range models {
-		sum += m.Predict(row)
+		one = m.PredictBatch(one[:0], x)
+		if sums == nil {
+			sums = make([]float64, len(one))
+		}
+		for i, p := range one {
+			sums[i] += p
+		}
 	}
-	return sum / float64(len(models))
+	for i := range sums {
+		sums[i] /= float64(len(models))
+	}
+	return sums
 }
 
 // momentsOf returns mean and standard deviation; the deviation of equal
