@@ -134,7 +134,7 @@ def _train(a: argparse.Namespace, out: IO[str]) -> int:
         return work(machine, a.tasks, a.index, a.results, heartbeat=a.heartbeat, grace=a.grace)
     try:
         serve(machine, out, a.heartbeat, a.grace)
-    except RuntimeError as e:  # the device cannot be used
+    except (RuntimeError, AssertionError) as e:  # the device cannot be used, or this torch knows none
         tell(out, {"type": "unfit", "reason": " ".join(str(e).split())})
         return 1
     return 0

@@ -431,7 +431,11 @@ func (x *Session) translate(from, known *space.Space) error {
 	}
 	configs, ok := translate(x.configs, from, known)
 	if !ok {
-		return fmt.Errorf("--space %s has configurations that the predictor does not know: use --meta DIR with curves of this space, or a method that needs none, such as --method asha", x.Plan.Settings.Space)
+		what := "--space " + x.Plan.Settings.Space
+		if x.Plan.Settings.Space == "" {
+			what = "--models " + strings.Join(x.Plan.Settings.Models, ",")
+		}
+		return fmt.Errorf("%s has configurations that the forecasts do not know: use --meta DIR with curves of this space, or a method that needs none, such as --method asha", what)
 	}
 	x.space, x.configs = known, configs
 	return nil

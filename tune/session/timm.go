@@ -54,6 +54,11 @@ func (x *Session) connectTimm(ctx context.Context, set *images.Set) error {
 	if err := python.Ready(ctx); err != nil {
 		return fmt.Errorf("--python %s: %w", s.Python, err)
 	}
+	if x.fresh {
+		if _, err := python.Models(ctx, s.Models, s.ImageSize); err != nil {
+			return fmt.Errorf("--models: %w", err)
+		}
+	}
 	data := filepath.Join(dir, timmDataDir)
 	if !timm.Described(data, set.Name, x.Plan.Data.Hash) {
 		if err := timm.Describe(data, set, s.Data); err != nil {

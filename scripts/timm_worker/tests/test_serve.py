@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import SCRIPTS
 from timm_worker import batch, training
 
@@ -153,3 +154,11 @@ def test_the_doctor_says_what_works() -> None:
     checks = [json.loads(line) for line in out.splitlines()]
     assert [c["check"] for c in checks][-4:] == ["GPU", "device", "weights", "batch"]
     assert all(c["ok"] for c in checks)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_there_is_one_line(flowers: Path) -> None:
+    command = [sys.executable, "-m", "timm_worker", "serve", "--data", str(flowers), "--device", "cuda"]
+    done = subprocess.run(command, input="", capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    message = json.loads(done.stdout)
+    assert done.returncode == 1 and message["type"] == "unfit" and "\n" not in message["reason"]
