@@ -9,6 +9,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,11 +27,13 @@ var update = flag.Bool("update", false, "rewrite the outputs in the documents")
 
 // documents are the pages whose commands a reader would type, in the order in
 // which they are read: later ones use what earlier ones imported.
-var documents = []string{"README.md", "docs/import.md", "docs/format-metadataset.md", "docs/format-traces.md", "docs/adding-a-method.md"}
+var documents = []string{"README.md", "docs/import.md", "docs/format-metadataset.md", "docs/format-traces.md",
+	"docs/format-space.md", "docs/adding-a-method.md", "docs/adding-a-model.md", "docs/adding-a-dataset.md", "docs/numbers.md"}
 
 // fence is a fenced block of a document.
 type fence struct {
 	language   string
+	path       string // the second word beside the language, "" if there is none
 	text       string
 	line       int // of its first line, from 1
 	start, end int // of the text, in bytes
@@ -41,7 +47,8 @@ func fences(page string) []fence {
 	for i, line := range strings.SplitAfter(page, "\n") {
 		if rest, ok := strings.CutPrefix(line, "```"); ok {
 			if open == nil {
-				open = &fence{language: strings.TrimSpace(rest), line: i + 2, start: at + len(line)}
+				open = &fence{line: i + 2, start: at + len(line)}
+				open.language, open.path, _ = strings.Cut(strings.TrimSpace(rest), " ")
 			} else {
 				open.end = at
 				open.text = page[open.start:open.end]
@@ -58,7 +65,7 @@ func fences(page string) []fence {
 // the binaries that the test built, and real tests with the files of the page.
 const goCommand = `#!/bin/sh
 case "$1 $2" in
-"run ./benchmark" | "run ./generate") b=$BIN/${2#./}; shift 2; exec "$b" "$@" ;;
+"run ./benchmark" | "run ./generate" | "run ./tune") b=$BIN/${2#./}; shift 2; exec "$b" "$@" ;;
 "test ./...") exit 0 ;;
 "test "*) shift; cd "$ROOT" && exec "$REAL_GO" test -overlay "$OVERLAY" "$@" ;;
 esac
@@ -108,7 +115,6 @@ type reader struct {
 	root, tmp string
 	env       []string
 	replace   *strings.Replacer // of what stands for the reader's own
-	plain     string            // folder of the commands as they are, once built
 }
 
 func newReader(t *testing.T, root, data string) *reader {
@@ -122,8 +128,11 @@ func newReader(t *testing.T, root, data string) *reader {
 	must(t, err)
 	must(t, os.Symlink(shared, filepath.Join(tmp, "shared")))
 	must(t, os.MkdirAll(filepath.Join(clone, "results"), 0o755))
-	must(t, os.Symlink(filepath.Join(root, "results", "embedded"), filepath.Join(clone, "results", "embedded")))
+	for _, part := range []string{"embedded", "learnt"} {
+		must(t, os.Symlink(filepath.Join(root, "results", part), filepath.Join(clone, "results", part)))
+	}
 	writeSamples(t, filepath.Join(clone, "downloads"))
+	writePhotos(t, filepath.Join(clone, "photos"))
 
 	archive := zipped(t, data)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -196,30 +205,36 @@ func (r *reader) follow(t *testing.T, path string) {
 	}
 }
 
-// build makes the commands as a page changes them: blocks of Go whose first
-// line is a comment with a path are new files, blocks of diff are lines to add
-// to the table of methods.
+// build makes the commands that a page runs, as it changes them: blocks of Go
+// whose first line is a comment with a path, and blocks with a path beside their
+// language, are new files; blocks of diff are changes to the file they name.
 func (r *reader) build(t *testing.T, blocks []fence) (env []string) {
 	t.Helper()
 	dir := t.TempDir()
-	replaced := map[string]string{}
+	replaced, changed := map[string]string{}, map[string]string{}
 	add := func(name, content string) {
 		file := filepath.Join(dir, strings.ReplaceAll(name, "/", "_"))
 		must(t, os.WriteFile(file, []byte(content), 0o644))
 		replaced[filepath.Join(r.root, filepath.FromSlash(name))] = file
 	}
 	for _, b := range blocks {
-		switch b.language {
-		case "go":
+		switch {
+		case b.language == "diff":
+			source, ok := changed[b.path]
+			if !ok {
+				data, err := os.ReadFile(filepath.Join(r.root, filepath.FromSlash(b.path)))
+				must(t, err)
+				source = string(data)
+			}
+			changed[b.path] = patched(t, source, b.text)
+			add(b.path, changed[b.path])
+		case b.path != "":
+			add(b.path, b.text)
+		case b.language == "go":
 			first, _, _ := strings.Cut(b.text, "\n")
 			if name, ok := strings.CutPrefix(first, "// "); ok && strings.HasSuffix(name, ".go") {
 				add(name, b.text)
 			}
-		case "diff":
-			const table = "baselines/baselines.go"
-			source, err := os.ReadFile(filepath.Join(r.root, table))
-			must(t, err)
-			add(table, patched(t, string(source), b.text))
 		}
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replaced})
@@ -227,14 +242,15 @@ func (r *reader) build(t *testing.T, blocks []fence) (env []string) {
 	overlayFile := filepath.Join(dir, "overlay.json")
 	must(t, os.WriteFile(overlayFile, overlay, 0o644))
 	if len(replaced) == 0 {
-		if r.plain != "" {
-			return append(slices.Clone(r.env), "OVERLAY="+overlayFile, "BIN="+r.plain)
-		}
 		dir = filepath.Join(r.tmp, "path")
-		r.plain = dir
 	}
-	for _, command := range []string{"benchmark", "generate"} {
-		c := exec.Command("go", "build", "-overlay", overlayFile, "-o", filepath.Join(dir, command), "./"+command)
+	for _, command := range []string{"benchmark", "generate", "tune"} {
+		binary := filepath.Join(dir, command)
+		runs := func(b fence) bool { return b.language == "sh" && strings.Contains(b.text, "go run ./"+command) }
+		if _, err := os.Stat(binary); err == nil || !slices.ContainsFunc(blocks, runs) {
+			continue
+		}
+		c := exec.Command("go", "build", "-overlay", overlayFile, "-o", binary, "./"+command)
 		c.Dir = r.root
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("go build ./%s: %v\n%s", command, err, out)
@@ -300,6 +316,21 @@ func TestShownTextMatchesWhatWasPrinted(t *testing.T) {
 		if got := matches(c.shown, c.printed); got != c.want {
 			t.Errorf("%q shown, %q printed: %v, want %v", c.shown, c.printed, got, c.want)
 		}
+	}
+}
+
+// writePhotos writes pictures of two classes.
+func writePhotos(t *testing.T, dir string) {
+	t.Helper()
+	for i := range 40 {
+		picture := image.NewRGBA(image.Rect(0, 0, 24, 24))
+		paint := []color.RGBA{{R: 200, G: uint8(3 * i), A: 255}, {B: 200, G: uint8(3 * i), A: 255}}[i%2]
+		draw.Draw(picture, picture.Bounds(), image.NewUniform(paint), image.Point{}, draw.Src)
+		var b bytes.Buffer
+		must(t, png.Encode(&b, picture))
+		class := filepath.Join(dir, []string{"red", "blue"}[i%2])
+		must(t, os.MkdirAll(class, 0o755))
+		must(t, os.WriteFile(filepath.Join(class, fmt.Sprintf("%02d.png", i)), b.Bytes(), 0o644))
 	}
 }
 
