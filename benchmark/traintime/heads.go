@@ -1,7 +1,6 @@
 package traintime
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -130,13 +129,9 @@ func newHead(set *trainer.Images, model string) (HeadRow, error) {
 }
 
 func loadHeads(path string) ([]HeadRow, error) {
-	data, err := os.ReadFile(path)
+	rows, err := read[HeadRow](path)
 	if err != nil {
 		return nil, err
-	}
-	rows, err := parquet.Read[HeadRow](bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	for i, r := range rows {
 		positive := func(v float64) bool { return v > 0 && !math.IsInf(v, 0) }

@@ -205,13 +205,14 @@ func (r *Row) loss() traintime.Loss {
 	return traintime.MSE
 }
 
+// kindOf returns the kind of a criterion, -1 for a name that is none.
 func kindOf(criterion string) traintime.Kind {
 	for _, c := range criteria {
 		if c.name == criterion {
 			return c.Kind
 		}
 	}
-	return traintime.FirstBelow
+	return -1
 }
 
 // regimes are the parts of the runs whose errors are reported, for each loss.

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 
 	"quicktune/internal/atomicfile"
+	"quicktune/predictor/traintime"
 )
 
 // RunsFile is the file of measured and predicted runs in a folder.
@@ -83,16 +86,93 @@ func (r *Row) predictions() [methodCount]**float64 {
 // load reads the rows of a folder; without any the error is errNothing.
 func load(dir string) ([]Row, error) {
 	path := filepath.Join(dir, RunsFile)
-	data, err := os.ReadFile(path)
+	rows, err := read[Row](path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", dir, errNothing)
 	}
 	if err != nil {
 		return nil, err
 	}
-	rows, err := parquet.Read[Row](bytes.NewReader(data), int64(len(data)))
+	for i := range rows {
+		if err := rows[i].validate(); err != nil {
+			return nil, fmt.Errorf("%s: row %d: %w", path, i, err)
+		}
+	}
+	return rows, nil
+}
+
+// validate reports what no run can be.
+func (r *Row) validate() error {
+	positive := func(v float64) bool { return v > 0 && !math.IsInf(v, 0) }
+	switch {
+	case r.Network == "" || r.Dataset == "":
+		return errors.New("no network or no data set is named")
+	case !slices.ContainsFunc(losses, func(l traintime.Loss) bool { return l.String() == r.Loss }):
+		return fmt.Errorf("unknown loss %q", r.Loss)
+	case kindOf(r.Criterion) < 0:
+		return fmt.Errorf("unknown criterion %q", r.Criterion)
+	case !positive(r.Rate) || !positive(r.Relative) || !(r.Momentum >= 0 && r.Momentum < 1):
+		return fmt.Errorf("learning rate %v (%v) and momentum %v", r.Rate, r.Relative, r.Momentum)
+	case r.Samples < 1 || r.Classes < 1 || r.Weights < 1 || r.Batch < 0 || r.Batch > r.Samples:
+		return fmt.Errorf("%d samples in batches of %d, %d classes, %d weights", r.Samples, r.Batch, r.Classes, r.Weights)
+	case math.IsNaN(r.Depth) || math.IsInf(r.Depth, 0):
+		return fmt.Errorf("depth %v", r.Depth)
+	}
+	times := []*float64{r.Measured}
+	for _, p := range r.predictions() {
+		times = append(times, *p)
+	}
+	for _, t := range times {
+		if t != nil && (!(*t >= 0) || math.IsInf(*t, 0)) {
+			return fmt.Errorf("a time of %v steps", *t)
+		}
+	}
+	for _, s := range []float64{r.TrainSeconds, r.KernelSeconds, r.ProjectSeconds, r.LayerSeconds, r.SimulateSeconds, r.SimulateLayerSeconds} {
+		if !(s >= 0) || math.IsInf(s, 0) {
+			return fmt.Errorf("%v seconds", s)
+		}
+	}
+	return nil
+}
+
+// read reads all rows of a Parquet file. The Parquet library may panic on a
+// corrupt one; that is an error here.
+func read[T any](path string) (rows []T, err error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%v", v)
+		}
+		if err != nil {
+			rows, err = nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}()
+	file, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	if !parquet.EqualNodes(file.Schema(), parquet.SchemaOf(*new(T))) {
+		return nil, errors.New("its columns are not those that this program writes")
+	}
+	// Each row has several numbers, and none takes less than a bit.
+	if n := file.NumRows(); n < 0 || n > 8*int64(len(data)) {
+		return nil, fmt.Errorf("%d rows in %d bytes", n, len(data))
+	}
+	reader := parquet.NewGenericReader[T](file)
+	defer reader.Close()
+	rows = make([]T, file.NumRows())
+	for n := 0; n < len(rows); {
+		k, err := reader.Read(rows[n:])
+		n += k
+		if err != nil && (err != io.EOF || n < len(rows)) {
+			return nil, err
+		}
+		if k == 0 && n < len(rows) {
+			return nil, fmt.Errorf("%d rows of %d", n, len(rows))
+		}
 	}
 	return rows, nil
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parquet-go/parquet-go"
+
 	"quicktune/internal/stream"
 	"quicktune/predictor/traintime"
 )
@@ -193,6 +195,74 @@ func TestRunsAreStoredAndReadAgain(t *testing.T) {
 	if err := c.Execute(); err == nil || !strings.Contains(err.Error(), "--measure makes some") {
 		t.Errorf("an empty folder: %v", err)
 	}
+}
+
+func TestRunsThatCannotBeAreRefused(t *testing.T) {
+	minus, infinite := -1.0, math.Inf(1)
+	for want, change := range map[string]func(*Row){
+		"no data set is named":     func(r *Row) { r.Dataset = "" },
+		`unknown loss "hinge"`:     func(r *Row) { r.Loss = "hinge" },
+		`unknown criterion "soon"`: func(r *Row) { r.Criterion = "soon" },
+		"momentum 1":               func(r *Row) { r.Momentum = 1 },
+		"learning rate 0":          func(r *Row) { r.Rate = 0 },
+		"in batches of 49":         func(r *Row) { r.Batch = samples + 1 },
+		"0 weights":                func(r *Row) { r.Weights = 0 },
+		"depth NaN":                func(r *Row) { r.Depth = math.NaN() },
+		"a time of -1 steps":       func(r *Row) { r.Measured = &minus },
+		"a time of +Inf steps":     func(r *Row) { r.LastLayer = &infinite },
+		"NaN seconds":              func(r *Row) { r.TrainSeconds = math.NaN() },
+	} {
+		dir := t.TempDir()
+		rows := planted([]string{"x"})
+		change(&rows[7])
+		if err := save(dir, rows); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := load(dir); err == nil || !strings.Contains(err.Error(), "row 7: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q in it", err, want)
+		}
+	}
+	dir := t.TempDir()
+	if err := parquet.WriteFile(filepath.Join(dir, RunsFile), []HeadRow{{Dataset: "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(dir); err == nil || !strings.Contains(err.Error(), "columns are not those") {
+		t.Errorf("another file: %v", err)
+	}
+}
+
+// FuzzRead feeds damaged files to both readers.
+func FuzzRead(f *testing.F) {
+	var runs, heads bytes.Buffer
+	if err := parquet.Write(&runs, planted([]string{"x"})[:20]); err != nil {
+		f.Fatal(err)
+	}
+	if err := parquet.Write(&heads, []HeadRow{{Dataset: "d", Model: "m", HalfTime: 1, Gradient: 1}}); err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][]byte{runs.Bytes(), heads.Bytes()} {
+		f.Add(seed)
+		f.Add(seed[:len(seed)/2])
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<16 {
+			return
+		}
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, RunsFile), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if rows, err := load(dir); err == nil {
+			for i := range rows {
+				if err := rows[i].validate(); err != nil {
+					t.Errorf("row %d: %v", i, err)
+				}
+			}
+		}
+		if h, err := NewHeads(filepath.Join(dir, RunsFile)); err == nil && h == nil {
+			t.Error("neither heads nor an error")
+		}
+	})
 }
 
 func TestASlowRunOfARealNetworkFollowsItsLinearisation(t *testing.T) {
