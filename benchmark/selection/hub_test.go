@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -114,6 +115,15 @@ func TestAPerfectScoreOfAHubRanksPerfectly(t *testing.T) {
 	for _, c := range r.Cost.Rows {
 		if math.Abs(c.Passes-12) > 1e-9 || math.Abs(c.Scores-6) > 1e-9 || math.Abs(c.Relative-9) > 1e-9 || r.Cost.FineTune != 2 {
 			t.Errorf("%s: %+v for a fine-tune of %v", c.Setting, c, r.Cost.FineTune)
+		}
+	}
+	var svg bytes.Buffer
+	if err := figureOf(r).SVG(&svg); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"static prior (mean deviation)", "prior + 0.5 lfc", "tau_w, all networks", "experts of one domain (16): static prior"} {
+		if !strings.Contains(svg.String(), want) {
+			t.Errorf("no %q in the figure", want)
 		}
 	}
 	var text strings.Builder

@@ -28,7 +28,7 @@ import (
 // flags are those of the command.
 type flags struct {
 	data, scores, images string
-	probes, by           string
+	probes, by, figure   string
 	probe, json          bool
 	limit                time.Duration
 	parallel             int
@@ -77,13 +77,13 @@ of timm, and ranks them on each data set; --scores names a file to write, which
 				return runHub(c.Context(), f, stdout, stderr)
 			}
 			if f.probes != "" {
-				if f.probe || f.images != "" {
-					return cli.Inputf("--probe and --images are about a meta-dataset, --probes about what is stored")
+				if f.probe || f.images != "" || f.figure != "" {
+					return cli.Inputf("--probe, --images and --figure are about a meta-dataset, --probes about what is stored")
 				}
 				return runStored(c.Context(), f, stdout)
 			}
-			if f.probe || f.scores != "" || f.images != "" {
-				return cli.Inputf("--probe, --scores and --images are about a meta-dataset: name it with --data")
+			if f.probe || f.scores != "" || f.images != "" || f.figure != "" {
+				return cli.Inputf("--probe, --scores, --images and --figure are about a meta-dataset: name it with --data")
 			}
 			r, err := Compute(stats.Bootstrap{})
 			if err != nil {
@@ -100,6 +100,7 @@ of timm, and ranks them on each data set; --scores names a file to write, which
 	p.StringVar(&f.scores, "scores", "", "file of scores (default: the directory's name with -scores.parquet)")
 	p.StringVar(&f.probes, "probes", "", "directory that \"generate probe\" wrote")
 	p.StringVar(&f.by, "by", "logme", "with --probes: score that models are ranked by")
+	p.StringVar(&f.figure, "figure", "", "with --data: SVG file to draw the correlations into")
 	p.BoolVar(&f.probe, "probe", false, "compute the scores that the file lacks")
 	p.StringVar(&f.images, "images", "", "directory with the images, or zip archives, of data sets that do not come with the program")
 	p.DurationVar(&f.limit, "for", 0, "begin no further data set after this time, such as 4m (default: no limit)")
@@ -129,6 +130,11 @@ func runHub(ctx context.Context, f flags, stdout, stderr io.Writer) error {
 	r, err := newHubReport(s, scores, stats.Bootstrap{})
 	if err != nil {
 		return cli.Input(err)
+	}
+	if f.figure != "" {
+		if err := writeFigure(f.figure, r); err != nil {
+			return err
+		}
 	}
 	if f.json {
 		return writeJSON(stdout, r)
