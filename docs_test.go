@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite the outputs in the documents")
 // documents are the pages whose commands a reader would type, in the order in
 // which they are read: later ones use what earlier ones imported.
 var documents = []string{"README.md", "docs/import.md", "docs/format-metadataset.md", "docs/format-traces.md",
-	"docs/format-space.md", "docs/adding-a-method.md", "docs/adding-a-model.md", "docs/adding-a-dataset.md", "docs/numbers.md"}
+	"docs/format-space.md", "docs/adding-a-method.md", "docs/adding-a-model.md", "docs/adding-a-dataset.md", "docs/tune.md", "docs/numbers.md"}
 
 // fence is a fenced block of a document.
 type fence struct {
