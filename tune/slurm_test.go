@@ -46,7 +46,7 @@ func TestASearchOnSlurmSurvivesEveryDeath(t *testing.T) {
 	python := timmPython(t)
 	testbed := slurmtest.Start(t, 3, 1)
 	data, out := folder(t, 30, "a", "b", "c"), filepath.Join(t.TempDir(), "run")
-	const budget = 100.0
+	const budget = 120.0
 	first, log := process(t, tiny(python, data, out, "--dispatch", "slurm", "--workers", "2", "--job-cpus", "1", "--budget", fmt.Sprint(budget, "s"))...)
 	untilBest(t, first, out)
 	nodes := queue(t)

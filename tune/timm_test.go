@@ -40,7 +40,7 @@ func timmPython(t *testing.T) string {
 func tiny(python, data, out string, more ...string) []string {
 	return append([]string{
 		"--trainer", "timm", "--python", python, "--data", data, "--out", out, "--models", "mobilevit_xxs,edgenext_xx_small",
-		"--scratch", "--image-size", "32", "--gpus", "none", "--loader-workers", "0",
+		"--scratch", "--image-size", "32", "--gpus", "none", "--loader-workers", "0", "--candidates", "40",
 	}, more...)
 }
 
@@ -115,7 +115,7 @@ func TestASearchWithTimm(t *testing.T) {
 	python := timmPython(t)
 	classes := []string{"a b", "kėdė", "c"}
 	data, out := folder(t, 30, classes...), filepath.Join(t.TempDir(), "run")
-	const budget = 100.0
+	const budget = 150.0
 	args := tiny(python, data, out, "--workers", "2", "--budget", fmt.Sprint(budget, "s"))
 	first, _ := process(t, args...)
 	untilBest(t, first, out)

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
+	"quicktune/generate/trainer"
 	"quicktune/internal/program"
 )
 
@@ -76,6 +78,72 @@ func (p Python) Predict(ctx context.Context, t Trained, pictures []string, each 
 		err = fmt.Errorf("the worker told of %d of %d pictures", n, len(pictures))
 	}
 	return err
+}
+
+// Confusion tells how a network takes the test pictures of a data set: how many
+// of each class are taken for which.
+func (w *Worker) Confusion(ctx context.Context, t Trained, dataset string, amp bool) (map[[2]int]int, error) {
+	const name = "confusion"
+	text, err := json.Marshal(struct {
+		Type    string `json:"type"`
+		Trial   string `json:"trial"`
+		Dataset string `json:"dataset"`
+		AMP     bool   `json:"amp"`
+		Trained
+	}{name, name, dataset, amp, t})
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, err := w.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	broken := func(what string) error {
+		w.process = nil
+		return w.autopsy(p, what)
+	}
+	if _, err := p.In.Write(append(text, '\n')); err != nil {
+		return nil, broken("the worker takes no request")
+	}
+	silence := or(w.Silence, DefaultSilence)
+	for {
+		select {
+		case <-ctx.Done():
+			w.cancel(p, name)
+			return nil, ctx.Err()
+		case <-time.After(silence):
+			return nil, broken(fmt.Sprintf("the worker was silent for %s", silence))
+		case line, ok := <-p.lines:
+			if !ok {
+				return nil, broken("the worker died over the test pictures")
+			}
+			var m struct {
+				Type, Reason string
+				Counts       [][3]int
+			}
+			if err := json.Unmarshal(line, &m); err != nil {
+				return nil, broken("not a message: " + err.Error())
+			}
+			switch m.Type {
+			case trainer.TypeHeartbeat:
+			case trainer.TypeError:
+				return nil, errors.New(m.Reason)
+			case name:
+				found := make(map[[2]int]int)
+				for _, c := range m.Counts {
+					if n := len(t.Classes); c[0] < 0 || c[0] >= n || c[1] < 0 || c[1] >= n {
+						return nil, broken(fmt.Sprintf("the worker takes pictures of class %d for %d, of %d classes", c[0], c[1], n))
+					}
+					found[[2]int{c[0], c[1]}] = c[2]
+				}
+				return found, nil
+			default:
+				return nil, broken("the worker wrote " + m.Type + " instead of a confusion")
+			}
+		}
+	}
 }
 
 // ask runs a command of the worker with a request on standard input.

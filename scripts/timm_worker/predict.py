@@ -11,6 +11,10 @@ from PIL import Image
 
 from . import data
 from .trained import load
+from .training import Machine, Watcher, autocast
+
+# Test pictures that are classified together.
+BATCH = 64
 
 
 def predict(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -28,3 +32,25 @@ def predict(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         with torch.no_grad():
             p = torch.softmax(t.model(transform(picture)[None])[0], dim=0)
         yield {"type": "prediction", "probabilities": p.tolist()}
+
+
+def confusion(request: Mapping[str, Any], machine: Machine, watcher: Watcher) -> dict[str, Any]:
+    """How often test pictures of each class are taken for which: triples of the class, the
+    other and their number. It is done as an epoch's evaluation does it."""
+    t = load(request)
+    t.model.to(machine.device)
+    counts: dict[tuple[int, int], int] = {}
+    loader = data.evaluation_loader(
+        machine.images(str(request["dataset"])).test, t.config, BATCH, machine.loader_workers, False
+    )
+    with torch.no_grad(), autocast(machine.device, bool(request.get("amp")) and machine.device.type == "cuda"):
+        for x, y in loader:
+            watcher.check("looking at test pictures")
+            taken = t.model(x.to(machine.device)).argmax(dim=1).cpu()
+            for pair in zip(y.tolist(), taken.tolist(), strict=True):
+                counts[pair] = counts.get(pair, 0) + 1
+    return {
+        "type": "confusion",
+        "trial": str(request["trial"]),
+        "counts": [[a, b, n] for (a, b), n in sorted(counts.items())],
+    }

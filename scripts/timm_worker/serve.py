@@ -17,7 +17,10 @@ from typing import IO, Any
 import timm
 import torch
 
-from . import PROTOCOL, training
+from . import PROTOCOL, data, training
+from .model import ModelError
+from .predict import confusion
+from .trained import CheckpointError
 from .training import Machine, Message, Watcher
 
 # How the process ends when it had to be hard: EX_TEMPFAIL, try again.
@@ -128,7 +131,7 @@ def serve(machine: Machine, out: IO[str], heartbeat: float, grace: float) -> Non
                 kind = message.get("type")
             except (ValueError, AttributeError):
                 kind, message = "", {}
-            if kind == "request":
+            if kind in ("request", "confusion"):
                 requests.put(message)
             elif kind == "cancel":
                 if message.get("trial") == current:
@@ -151,8 +154,11 @@ def serve(machine: Machine, out: IO[str], heartbeat: float, grace: float) -> Non
         current = beat.trial = str(message.get("trial", ""))
         watcher = Watcher(emit=emit, beat=beat, stopped=lambda: stop.reason)
         try:
-            training.run(message, machine, watcher)
-        except ValueError as e:
+            if message["type"] == "confusion":
+                emit(confusion(message, machine, watcher))
+            else:
+                training.run(message, machine, watcher)
+        except (ValueError, KeyError, CheckpointError, ModelError, data.DataError, training.StoppedError) as e:
             emit({"type": "error", "trial": current, "reason": str(e)})
         current = ""
         if not ending.is_set():

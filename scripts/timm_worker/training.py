@@ -248,7 +248,7 @@ class Trial:
             targets = targets.to(self.device)
         else:
             targets = losses.one_hot(y, self.images.classes, self.settings.smoothing)
-        with _autocast(self.device, self.amp):
+        with autocast(self.device, self.amp):
             loss = self._loss(x, targets)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
@@ -269,7 +269,7 @@ class Trial:
             loss = loss + s.sp_reg * losses.l2sp(n.start)
         if s.delta_reg > 0:
             loss = loss + s.delta_reg * losses.delta(features, n.original_features(x))
-        with _autocast(self.device, False):
+        with autocast(self.device, False):
             if s.bss_reg > 0:
                 loss = loss + s.bss_reg * losses.bss(features)
         if s.cotuning_reg > 0 and self.relation is not None:
@@ -286,7 +286,7 @@ class Trial:
             for x, y in loader:
                 self.watcher.check(f"epoch {self.epoch}, evaluation")
                 y_here = y.to(self.device, non_blocking=True)
-                with _autocast(self.device, self.amp):
+                with autocast(self.device, self.amp):
                     logits = self.network(x.to(self.device, non_blocking=True))[0]
                 loss += torch.nn.functional.cross_entropy(logits.float(), y_here, reduction="sum")
                 right += (logits.argmax(dim=1) == y_here).sum()
@@ -435,7 +435,8 @@ def _set_plain(scheduler: Any, state: dict[str, Any]) -> None:
     inner.last_epoch, scheduler.restore_lr = state["last"], state["restore"]
 
 
-def _autocast(device: torch.device, enabled: bool) -> Any:
+def autocast(device: torch.device, enabled: bool) -> Any:
+    """float16 where that is wanted."""
     if not enabled and not torch.is_autocast_enabled():
         return nullcontext()
     return torch.autocast(device_type=device.type, dtype=torch.float16, enabled=enabled)

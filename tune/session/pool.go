@@ -8,6 +8,7 @@ import (
 	"quicktune/generate/dispatch"
 	"quicktune/generate/timm"
 	"quicktune/generate/trainer"
+	"quicktune/tune/classify"
 	"quicktune/tune/live"
 )
 
@@ -24,6 +25,7 @@ type pool struct {
 	left int
 	err  error // of the worker that was lost last
 
+	once   sync.Once
 	starts sync.WaitGroup
 	stop   context.CancelFunc // of the starts
 }
@@ -40,8 +42,10 @@ func newPool(workers []*timm.Worker) *pool {
 	}
 }
 
-// begin starts all workers and does not wait for them.
-func (p *pool) begin(ctx context.Context) {
+// begin starts all workers, once, and does not wait for them.
+func (p *pool) begin(ctx context.Context) { p.once.Do(func() { p.start(ctx) }) }
+
+func (p *pool) start(ctx context.Context) {
 	ctx, p.stop = context.WithCancel(ctx)
 	var first sync.Once
 	for _, w := range p.workers {
@@ -113,6 +117,17 @@ func (p *pool) Train(ctx context.Context, r trainer.Request, emit func(trainer.R
 	}
 	defer giveBack()
 	return l.Train(ctx, r, emit)
+}
+
+// confusion tells how a network takes test pictures.
+func (p *pool) confusion(ctx context.Context, t timm.Trained, dataset string, amp bool) (classify.Confusion, error) {
+	p.begin(ctx) // a search that is over needs no workers otherwise
+	w, err := p.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { p.free <- w }()
+	return w.Confusion(ctx, t, dataset, amp)
 }
 
 // close ends all workers, also those that are about to start.

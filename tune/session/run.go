@@ -14,6 +14,7 @@ import (
 	"quicktune/internal/cli"
 	"quicktune/internal/stream"
 	"quicktune/metadataset"
+	"quicktune/space"
 	"quicktune/tune/classify"
 	"quicktune/tune/live"
 	"quicktune/tune/report"
@@ -75,7 +76,7 @@ func (x *Session) Run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return &Result{State: state}, err
 	}
-	in, err := x.write(context.WithoutCancel(ctx), state)
+	in, err := x.write(ctx, state)
 	return &Result{State: state, Incumbent: in}, err
 }
 
@@ -148,10 +149,21 @@ func accuracy(value float64, pictures int) *report.Accuracy {
 	return a
 }
 
-// write writes the results of a search that is over.
+// write writes the results of a search that is over. What a timm network takes
+// for what is left out if ctx is done.
 func (x *Session) write(ctx context.Context, state *live.State) (report.Incumbent, error) {
 	in := x.incumbent(state)
 	page := x.page(state, in)
+	if p, ok := x.trainer.(*pool); ok {
+		t, err := trainedByTimm(x.Dir, in, x.Plan.Settings.ImageSize)
+		if err == nil {
+			page.Confusion, err = p.confusion(ctx, t, x.Plan.Data.Name, in.Config["amp"] == space.Bool(true))
+		}
+		if err != nil {
+			x.options.Warn("the report is without a confusion matrix: " + err.Error())
+		}
+	}
+	ctx = context.WithoutCancel(ctx)
 	if x.Plan.Settings.Trainer == Embedded {
 		m, err := Trained(x.Dir, in)
 		if err != nil {

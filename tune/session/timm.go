@@ -55,7 +55,7 @@ func (x *Session) connectTimm(ctx context.Context, set *images.Set) error {
 		return fmt.Errorf("--python %s: %w", s.Python, err)
 	}
 	if x.fresh {
-		if _, err := python.Models(ctx, s.Models, s.ImageSize); err != nil {
+		if _, err := python.Models(ctx, s.Models, 0); err != nil {
 			return fmt.Errorf("--models: %w", err)
 		}
 	}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -39,13 +38,10 @@ func OpenTimm(dir, python string) (*TimmNetwork, error) {
 	if err != nil {
 		return nil, err
 	}
-	checkpoint, err := filepath.Abs(filepath.Join(dir, in.Checkpoint))
-	if err != nil {
+	n := &TimmNetwork{}
+	if n.Trained, err = trainedByTimm(dir, in, p.Settings.ImageSize); err != nil {
 		return nil, err
 	}
-	n := &TimmNetwork{Trained: timm.Trained{
-		Checkpoint: checkpoint, Epoch: in.Epoch, Model: in.Model, Classes: in.Classes, ImageSize: p.Settings.ImageSize,
-	}}
 	if n.Interpreter = python; python == "" {
 		n.Interpreter = p.Settings.Python
 	}
@@ -59,10 +55,11 @@ func OpenTimm(dir, python string) (*TimmNetwork, error) {
 	return n, nil
 }
 
-// Close removes the sources of the worker.
-func (n *TimmNetwork) Close() error {
-	if err := os.RemoveAll(filepath.Dir(n.Root)); err != nil {
-		return fmt.Errorf("the worker's sources: %w", err)
-	}
-	return nil
+func trainedByTimm(dir string, in report.Incumbent, imageSize int) (timm.Trained, error) {
+	checkpoint, err := filepath.Abs(filepath.Join(dir, in.Checkpoint))
+	return timm.Trained{Checkpoint: checkpoint, Epoch: in.Epoch, Model: in.Model, Classes: in.Classes, ImageSize: imageSize}, err
 }
+
+// Close removes the sources of the worker, which are in the folder for temporary
+// files.
+func (n *TimmNetwork) Close() { _ = os.RemoveAll(filepath.Dir(n.Root)) }

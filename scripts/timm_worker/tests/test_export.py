@@ -11,7 +11,7 @@ import torch
 from conftest import Run
 from safetensors import safe_open
 from timm_worker import data, export, training
-from timm_worker.predict import predict
+from timm_worker.predict import confusion, predict
 from timm_worker.trained import CheckpointError, load
 
 CLASSES = ["b e", "dūzgė", "c", "d", "a"]
@@ -94,6 +94,10 @@ def test_predictions_are_those_of_training(run: Run, machine: training.Machine, 
         right += p.index(max(p)) == label
     assert right / len(good) == messages[-2]["test_accuracy"]
     assert bad["type"] == "unreadable" and "bad.png" in bad["reason"]
+    asked = {**request, "trial": "t", "dataset": "flowers"}
+    counted = confusion(asked, machine, training.Watcher(emit=messages.append))
+    assert sum(n for _, _, n in counted["counts"]) == len(good)
+    assert sum(n for a, b, n in counted["counts"] if a == b) == right
 
 
 def test_another_network_is_refused(run: Run, tmp_path: Path) -> None:
