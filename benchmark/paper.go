@@ -43,7 +43,7 @@ func newPaper(stdout, stderr io.Writer) *cobra.Command {
 	var f paperFlags
 	c := &cobra.Command{
 		Use:   "paper --data DIR --out DIR",
-		Short: "make the counterpart of every figure and table of the Quick-Tune paper",
+		Short: "make the counterpart of every figure and table of the papers",
 		Long: `Paper makes, in the paper's order, the counterpart of each figure and table of
 Pineda Arango et al., "Quick-Tune: Quickly Learning Which Pretrained Model to
 Finetune and How" (ICLR 2024), that the meta-dataset allows. Each has a line on
@@ -53,7 +53,10 @@ that these do not have.
 
 The comparison runs first and is kept in DIR/comparison; an interrupted one goes
 on. The ablation takes long and is a command of its own: give its directory by
---ablation.`,
+--ablation.
+
+Sections on the papers on model selection (arXiv:2102.00084) and on training times
+(arXiv:2008.12478) follow, of the shipped curves.`,
 		Example: `  go run ./benchmark paper --data results/extended --out results/runs/paper --seeds 2 --methods quicktune,asha,random
   go run ./benchmark paper --data results/extended --out results/runs/paper --seeds 2 --methods quicktune,asha,random --ablation results/runs/ablation`,
 		Args: cli.Arguments(cobra.NoArgs),
@@ -241,7 +244,7 @@ func paperPage(ctx context.Context, f paperFlags, s *metadataset.Store, a *ablat
 		measured: "The released curves have no DINOv2 among their 24 models, and no curve can be replayed that was not recorded.",
 		verdict:  notAtHand,
 	})
-	return page, findings, nil
+	return page, findings, companions(page, head, add)
 }
 
 func ranksFinding(r *networks.Ranking) finding {

@@ -23,7 +23,7 @@ func figureOf(r *HubReport) figure.Figure {
 	stack := figure.Stack{Least: 230}
 	var facts []string
 	for _, t := range r.Tables {
-		if t.Setting != headline || !t.points() || t.Pool == pools[2].name {
+		if t.Setting != Headline || !t.points() || t.Pool == PoolMixed {
 			continue
 		}
 		low, high := 0.0, 0.0

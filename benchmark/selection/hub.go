@@ -73,14 +73,21 @@ type CostRow struct {
 	Relative  float64 `json:"relative_to_one_fine_tune"` // without RSA
 }
 
-// pools are the parts of the hub that are ranked.
+// The parts of the hub that are ranked.
+const (
+	PoolAll     = "all networks"
+	PoolExperts = "experts of one domain"
+	PoolMixed   = "networks that saw all domains"
+)
+
+// pools says which networks are in them, by their source.
 var pools = []struct {
 	name string
 	in   func(source string) bool
 }{
-	{"all networks", func(string) bool { return true }},
-	{"experts of one domain", func(s string) bool { return s != mixedSource }},
-	{"networks that saw all domains", func(s string) bool { return s == mixedSource }},
+	{PoolAll, func(string) bool { return true }},
+	{PoolExperts, func(s string) bool { return s != mixedSource }},
+	{PoolMixed, func(s string) bool { return s == mixedSource }},
 }
 
 // newHubReport ranks the networks of a store by scores of them.
@@ -147,7 +154,7 @@ func newHubReport(s *metadataset.Store, scores []Score, b stats.Bootstrap) (*Hub
 	for _, t := range []*truth{best, adjusted} {
 		for i := range pools {
 			for _, setting := range settings {
-				if i > 0 && setting.name != headline || t == adjusted && setting.name != headline {
+				if i > 0 && setting.name != Headline || t == adjusted && setting.name != Headline {
 					continue
 				}
 				table, err := build(t, i, setting.name)
@@ -381,7 +388,7 @@ func newHubCost(s *metadataset.Store, scores []Score, datasets []int) HubCost {
 func (r *HubReport) WriteText(out io.Writer) error {
 	fmt.Fprintf(out, "ranking %d pretrained networks on %d data sets (%s) before any fine-tuning\n", r.Models, len(r.Datasets), strings.Join(r.Datasets, ", "))
 	for _, t := range r.Tables {
-		if t.Setting != headline {
+		if t.Setting != Headline {
 			continue
 		}
 		fmt.Fprintf(out, "\n%s, %d; probed on %s; fine-tuned accuracy: %s", t.Pool, t.Models, t.Setting, t.Truth)
@@ -428,11 +435,11 @@ A static prior knows the networks' accuracies on the other data sets and nothing
 
 // writeSettings prints how the number of images matters.
 func (r *HubReport) writeSettings(out io.Writer) error {
-	fmt.Fprintf(out, "\ntau_w of %s by images looked at; fine-tuned accuracy: best found\n", pools[0].name)
+	fmt.Fprintf(out, "\ntau_w of %s by images looked at; fine-tuned accuracy: best found\n", PoolAll)
 	var names []string
 	cells := map[[2]string]string{}
 	for _, t := range r.Tables {
-		if t.Pool != pools[0].name || t.Truth != "best found" {
+		if t.Pool != PoolAll || t.Truth != bestFound {
 			continue
 		}
 		for _, row := range t.Rows {

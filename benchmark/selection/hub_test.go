@@ -196,7 +196,7 @@ func TestScoresOfARealDataSetAreStoredAndGoOn(t *testing.T) {
 	var values []float64
 	for _, v := range again {
 		if byReference(v) {
-			if v.Setting != headline || v.Value == nil || math.Abs(*v.Value) > 1 || v.Seconds <= 0 {
+			if v.Setting != Headline || v.Value == nil || math.Abs(*v.Value) > 1 || v.Seconds <= 0 {
 				t.Fatalf("%+v", v)
 			}
 			values = append(values, *v.Value)

@@ -56,8 +56,8 @@ var settings = []struct {
 	perClass int // 0 for all
 }{{"5-shot", 5}, {"20-shot", 20}, {"25 a class", selection.PerClass}, {"full", 0}}
 
-// headline is the setting of the published benchmark.
-const headline = "25 a class"
+// Headline is the setting of the published benchmark.
+const Headline = "25 a class"
 
 const (
 	probeSeed = 1

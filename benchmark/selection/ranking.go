@@ -64,7 +64,7 @@ func NewRanking(by, path string) (*Ranking, error) {
 		if s.Setting == settings[full].name && !math.IsNaN(s.ProbeSeconds) && !usesGradients(score) {
 			passes[key] = s.ProbeSeconds / float64(s.Images)
 		}
-		if s.Setting != headline {
+		if s.Setting != Headline {
 			continue
 		}
 		images[key] = float64(s.Images)

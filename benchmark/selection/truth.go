@@ -10,6 +10,9 @@ import (
 	"quicktune/space"
 )
 
+// bestFound is the name of the best accuracies of a meta-dataset.
+const bestFound = "best found"
+
 // truth is how well models do after fine-tuning, [data set][model], NaN where
 // nothing was trained.
 type truth struct {
@@ -32,7 +35,7 @@ func truths(s *metadataset.Store) (best, adjusted *truth, err error) {
 		}
 		return t
 	}
-	best = &truth{name: "best found", about: "the best validation accuracy of all curves of the model", values: table(), points: true}
+	best = &truth{name: bestFound, about: "the best validation accuracy of all curves of the model", values: table(), points: true}
 	adjusted = &truth{name: "adjusted", about: "mean log odds of the curves' best accuracies less what other data sets expect of their hyperparameters", values: table()}
 	expected, err := expectations(s)
 	if err != nil {
