@@ -316,11 +316,9 @@ func printResult(w io.Writer, x *session.Session, r *session.Result) {
 	}
 	if trainer != session.Exec {
 		fmt.Fprintf(w, "use it    go run ./tune predict --model %s IMAGE...\n", x.Dir)
-	}
-	switch trainer {
-	case session.Embedded:
 		fmt.Fprintf(w, "again     go run ./tune train --from %s --out again\n", filepath.Join(x.Dir, "incumbent.json"))
-	case session.Timm:
+	}
+	if trainer == session.Timm {
 		fmt.Fprintf(w, "export    go run ./tune export %s --format onnx\n", x.Dir)
 	}
 }

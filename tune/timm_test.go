@@ -182,6 +182,15 @@ func TestASearchWithTimm(t *testing.T) {
 			}
 		}
 	}
+	again := filepath.Join(t.TempDir(), "again")
+	said, stderr, err = tune(t, "train", "--from", filepath.Join(out, report.IncumbentFile), "--out", again)
+	if err != nil || !strings.Contains(said, fmt.Sprintf("%s, epoch %d: validation accuracy", in.Model, in.Epoch)) {
+		t.Errorf("again: %v\n%s%s", err, said, stderr)
+	}
+	said, _, err = tune(t, "predict", "--model", again, "--json", pictures[0])
+	if err != nil || !strings.Contains(said, `"probability"`) {
+		t.Errorf("the network that was trained again: %v\n%s", err, said)
+	}
 	bad := filepath.Join(data, "letter.txt")
 	must(t, os.WriteFile(bad, []byte("dear"), 0o666))
 	_, stderr, err = tune(t, "predict", "--model", out, bad)

@@ -70,6 +70,15 @@ type Incumbent struct {
 	Over       string   `json:"over,omitempty"` // why the search ended; empty while it goes on
 	Checkpoint string   `json:"checkpoint"`     // directory, relative to this file
 	Classes    []string `json:"classes,omitempty"`
+	Timm       *Timm    `json:"timm,omitempty"` // nil for other trainers
+}
+
+// Timm is what a network of timm was trained with beside its configuration.
+type Timm struct {
+	Python     string `json:"python"`
+	ImageSize  int    `json:"image_size,omitempty"` // 0 for the model's own
+	Scratch    bool   `json:"scratch,omitempty"`    // from random weights
+	WeightsDir string `json:"weights_dir,omitempty"`
 }
 
 // WriteIncumbent writes incumbent.json.

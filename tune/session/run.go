@@ -133,6 +133,9 @@ func (x *Session) incumbent(state *live.State) report.Incumbent {
 	if _, ok := r.Config[modelParam]; ok {
 		in.Model = r.Model
 	}
+	if s.Trainer == Timm {
+		in.Timm = &report.Timm{Python: s.Python, ImageSize: s.ImageSize, Scratch: s.Scratch, WeightsDir: s.WeightsDir}
+	}
 	return in
 }
 
@@ -155,7 +158,7 @@ func (x *Session) write(ctx context.Context, state *live.State) (report.Incumben
 	in := x.incumbent(state)
 	page := x.page(state, in)
 	if p, ok := x.trainer.(*pool); ok {
-		t, err := trainedByTimm(x.Dir, in, x.Plan.Settings.ImageSize)
+		t, err := trainedByTimm(x.Dir, in)
 		if err == nil {
 			page.Confusion, err = p.confusion(ctx, t, x.Plan.Data.Name, in.Config["amp"] == space.Bool(true))
 		}
@@ -268,7 +271,7 @@ func (x *Session) page(state *live.State, in report.Incumbent) report.Page {
 		p.Skipped = append(p.Skipped, fmt.Sprintf("%d configurations; of one of them, %s: %s", k.Candidates, k.Example, k.Reason))
 	}
 	p.Networks, p.Trials = x.tried(state)
-	if s.Trainer == Embedded {
+	if s.Trainer != Exec {
 		p.Command = fmt.Sprintf("go run ./tune train --from %s --out model", quote(filepath.Join(x.Dir, report.IncumbentFile)))
 		p.Predict = fmt.Sprintf("go run ./tune predict --model %s IMAGE...", quote(x.Dir))
 	}

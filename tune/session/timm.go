@@ -46,37 +46,14 @@ func (x *Session) connectTimm(ctx context.Context, set *images.Set) error {
 	if err != nil {
 		return err
 	}
-	root, err := timm.Install(dir)
+	root, command, err := s.timmCommand(ctx, dir, set, s.Data)
 	if err != nil {
 		return err
 	}
-	python := timm.Python{Interpreter: s.Python, Root: root}
-	if err := python.Ready(ctx); err != nil {
-		return fmt.Errorf("--python %s: %w", s.Python, err)
-	}
 	if x.fresh {
-		if _, err := python.Models(ctx, s.Models, 0); err != nil {
+		if _, err := (timm.Python{Interpreter: s.Python, Root: root}).Models(ctx, s.Models, 0); err != nil {
 			return fmt.Errorf("--models: %w", err)
 		}
-	}
-	data := filepath.Join(dir, timmDataDir)
-	if !timm.Described(data, set.Name, x.Plan.Data.Hash) {
-		if err := timm.Describe(data, set, s.Data); err != nil {
-			return err
-		}
-	}
-	command := []string{s.Python, "-m", "timm_worker", "serve", "--data", data, "--loader-workers", strconv.Itoa(s.LoaderWorkers)}
-	if s.ImageSize > 0 {
-		command = append(command, "--image-size", strconv.Itoa(s.ImageSize))
-	}
-	if s.Scratch {
-		command = append(command, "--scratch")
-	}
-	if s.WeightsDir != "" {
-		if _, err := os.Stat(s.WeightsDir); err != nil {
-			return fmt.Errorf("--weights-dir: %w", err)
-		}
-		command = append(command, "--weights-dir", s.WeightsDir)
 	}
 	var workers []*timm.Worker
 	if s.Slurm == nil {
@@ -105,6 +82,38 @@ func (x *Session) connectTimm(ctx context.Context, set *images.Set) error {
 		return err
 	}
 	return nil
+}
+
+// timmCommand prepares a directory for workers, which train on the pictures at
+// path. It returns the folder of their sources, and the command line of a worker
+// but for its device.
+func (s *Settings) timmCommand(ctx context.Context, dir string, set *images.Set, path string) (root string, command []string, err error) {
+	if root, err = timm.Install(dir); err != nil {
+		return "", nil, err
+	}
+	if err := (timm.Python{Interpreter: s.Python, Root: root}).Ready(ctx); err != nil {
+		return "", nil, fmt.Errorf("--python %s: %w", s.Python, err)
+	}
+	data := filepath.Join(dir, timmDataDir)
+	if !timm.Described(data, set.Name, set.Hash()) {
+		if err := timm.Describe(data, set, path); err != nil {
+			return "", nil, err
+		}
+	}
+	command = []string{s.Python, "-m", "timm_worker", "serve", "--data", data, "--loader-workers", strconv.Itoa(s.LoaderWorkers)}
+	if s.ImageSize > 0 {
+		command = append(command, "--image-size", strconv.Itoa(s.ImageSize))
+	}
+	if s.Scratch {
+		command = append(command, "--scratch")
+	}
+	if s.WeightsDir != "" {
+		if _, err := os.Stat(s.WeightsDir); err != nil {
+			return "", nil, fmt.Errorf("--weights-dir: %w", err)
+		}
+		command = append(command, "--weights-dir", s.WeightsDir)
+	}
+	return root, command, nil
 }
 
 // processes makes a worker for each GPU, or workers that share the cores.
