@@ -134,6 +134,9 @@ func TestASearchFindsANetworkThatCanBeUsed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "model.safetensors")
 	_, _, err = tune(t, "export", out, "--out", file)
 	must(t, err)
+	if _, _, err = tune(t, "export", out, "--format", "onnx"); cli.ExitCode(err) != cli.ExitUsage || !strings.Contains(err.Error(), "written as safetensors alone") {
+		t.Errorf("an embedded network as ONNX: %v", err)
+	}
 	picture := filepath.Join(data, "two words", "3.png")
 	fromRun, _, err := tune(t, "predict", "--model", out, "--top", "3", "--json", picture)
 	must(t, err)
@@ -292,7 +295,10 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"predict with a folder", []string{"predict", "--model", empty, "x.png"}, "holds no network yet"},
 		{"predict with a picture", []string{"predict", "--model", filepath.Join(good, "a", "1.png"), "x.png"}, "1.png"},
 		{"export of nothing", []string{"export", empty}, "holds no network yet"},
-		{"export as onnx", []string{"export", empty, "--format", "onnx"}, "--format onnx"},
+		{"export as a picture", []string{"export", empty, "--format", "jpeg"}, "--format jpeg: want one of safetensors, pth, onnx"},
+		{"jobs of a cluster for the embedded networks", counted(good, out(), "--dispatch", "slurm"), "--dispatch slurm is for --trainer timm"},
+		{"another dispatch", counted(good, out(), "--dispatch", "ray"), "--dispatch ray: want local or slurm"},
+
 		{"train from nothing", []string{"train", "--from", filepath.Join(empty, "incumbent.json"), "--out", out()}, "--from"},
 		{"compare nothing", []string{"compare", "--budget", "1s"}, "--data"},
 	} {
