@@ -291,7 +291,11 @@ func TestNoFailureOnANodeStopsTheSweep(t *testing.T) {
 		id := fmt.Sprintf("%s-%d", k, i)
 		end, epochs := b.ends[id], len(b.records[id])
 		if want, fails := reasons[k]; fails {
-			if end.End != metadataset.EndFailed || !strings.Contains(end.Reason, want) || c.tries[id] > DefaultAttempts {
+			most := DefaultAttempts
+			if k == "unborn" {
+				most++ // a job that does not start blames its first trial, which may be the other
+			}
+			if end.End != metadataset.EndFailed || !strings.Contains(end.Reason, want) || c.tries[id] > most {
 				t.Errorf("%s: %v after %d tries", id, end, c.tries[id])
 			}
 			continue
