@@ -1,6 +1,7 @@
 // Package cputime tells how much processor time work took, which unlike the
 // clock does not grow with what else the machine does. Where the system does not
-// tell, it falls back to the clock.
+// tell, it falls back to the clock. It refuses to tell whose work it was: a
+// caller that measures one thread keeps to it.
 package cputime
 
 import "time"
