@@ -16,6 +16,8 @@ import (
 
 	"quicktune/generate/trainer"
 	"quicktune/internal/safetensors"
+	"quicktune/selection"
+	"quicktune/selection/probes"
 	"quicktune/tune/report"
 	"quicktune/tune/session"
 )
@@ -97,6 +99,16 @@ func metadataKeys(t *testing.T, path string) (names []string) {
 	return names
 }
 
+// writeProbe writes what a model says of four images and returns the file.
+func writeProbe(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "probe.parquet")
+	must(t, probes.Write(path, &probes.Probe{Rows: []int{0, 1, 2, 3}, Data: selection.Data{
+		Features: []float64{1, 0, 0, 1, 2, 0, 0, 2}, Dim: 2, Labels: []int{0, 1, 0, 1},
+	}}))
+	return path
+}
+
 // quoted matches a name that a page explains.
 var quoted = regexp.MustCompile("`([^`]+)`")
 
@@ -135,6 +147,7 @@ func TestPagesNameEveryColumnAndField(t *testing.T) {
 			more:   fieldNames(parquet.SchemaOf(report.Row{}).Fields()),
 			fields: slices.Concat(tags(reflect.TypeFor[report.Incumbent]()), tags(reflect.TypeFor[session.Plan]()), tags(reflect.TypeFor[session.Data]()), tags(reflect.TypeFor[session.Network]())),
 		},
+		{page: "format-probe.md", files: []string{writeProbe(t)}, fields: tags(reflect.TypeFor[probes.Info]())},
 		{page: "format-sweep.md", fields: tags(reflect.TypeFor[trainer.EpochLine]())},
 		{page: "worker-protocol.md", fields: slices.Concat(tags(reflect.TypeFor[trainer.EpochLine]()), tags(reflect.TypeFor[trainer.Request]()))},
 		{
