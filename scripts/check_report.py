@@ -31,7 +31,8 @@ PROBLEMS = """
   for (const svg of document.querySelectorAll('svg')) {
     const frame = svg.getBoundingClientRect();
     if (frame.width === 0) continue;
-    const name = svg.querySelector('title').textContent.slice(0, 60);
+    const name = (svg.getAttribute('aria-label') || svg.querySelector('title')?.textContent || '').slice(0, 60);
+    if (!name) out.push('a figure has no text for those who cannot see it');
     const texts = [...svg.querySelectorAll('text')].filter(t => !t.closest('[transform^="rotate"]'));
     const boxes = texts.map(t => {
       const b = t.getBoundingClientRect();

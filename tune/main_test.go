@@ -184,7 +184,7 @@ func TestTheForecastsThatComeWithTheProgramAreUsed(t *testing.T) {
 	}
 	page, err := os.ReadFile(filepath.Join(out, report.PageFile))
 	must(t, err)
-	if !strings.Contains(string(page), "24 other data sets") {
+	if !strings.Contains(string(page), "24 data sets (") {
 		t.Error("the report does not say what the forecasts were learnt from")
 	}
 }

@@ -164,7 +164,7 @@ func spark(scores []float64) template.HTML {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="spark" viewBox="0 0 %d %d"><polyline points="`, width, height)
+	fmt.Fprintf(&b, `<svg class="spark" viewBox="0 0 %d %d" role="img" aria-label="scores of %d epochs, %.3g to %.3g"><polyline points="`, width, height, len(scores), low, high)
 	for i, s := range scores {
 		if !math.IsNaN(s) {
 			fmt.Fprintf(&b, "%.1f,%.1f ", 1+float64(i)/float64(len(scores)-1)*(width-2), height-1-(s-low)/(high-low)*(height-2))

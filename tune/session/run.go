@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"quicktune/generate/trainer"
@@ -257,7 +258,11 @@ func (x *Session) page(state *live.State, in report.Incumbent) report.Page {
 	}
 	fact("method", "%s", x.Plan.Method)
 	if n := len(x.Plan.Learnt.Datasets); n > 0 {
-		fact("learnt from", "%d other data sets: %s", n, strings.Join(x.Plan.Learnt.Datasets, ", "))
+		known := ""
+		if name := strings.TrimSuffix(filepath.Base(s.Data), ".zip"); slices.Contains(x.Plan.Learnt.Datasets, name) {
+			known = fmt.Sprintf(", one of which is %s too: on other pictures it knows less", name)
+		}
+		fact("learnt from", "%d data sets (%s)%s", n, strings.Join(x.Plan.Learnt.Datasets, ", "), known)
 	}
 	fact("budget", "%s on %s; used %s, of which decisions %.2g s", cli.FormatSeconds(s.Budget), workersText(s.Workers), cli.FormatSeconds(round(state.Clock)), state.Deciding)
 	if s.Clock == Counted {
