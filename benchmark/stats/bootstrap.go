@@ -103,6 +103,43 @@ func (r *Resampler) Mean(values []float64) Summary {
 	return s
 }
 
+// Nested summarises runs, by data set, with an interval that allows for the
+// chance of the runs too: data sets are drawn with replacement and, within each
+// one drawn, as many of its runs as there are. The mean is that of the means of
+// the data sets, as with [Resampler.Mean], and so is N.
+//
+// It panics if there are not as many data sets as the resampler was made for,
+// and if one of them has no run.
+func (r *Resampler) Nested(runs [][]float64) Summary {
+	means := make([]float64, len(runs))
+	for d, values := range runs {
+		if len(values) == 0 {
+			panic(fmt.Sprintf("stats: no run on data set %d", d))
+		}
+		means[d] = mean(values)
+	}
+	s := r.Mean(means)
+	if r.n < 2 {
+		return s
+	}
+	rng := stream.New("stats/bootstrap/runs", r.settings.Seed, uint64(r.n))
+	for i := range r.means {
+		var sum float64
+		for _, d := range r.draws[i*r.n : (i+1)*r.n] {
+			values := runs[d]
+			var part float64
+			for range values {
+				part += values[rng.IntN(len(values))]
+			}
+			sum += part / float64(len(values))
+		}
+		r.means[i] = sum / float64(r.n)
+	}
+	tail := (1 - r.settings.Level) / 2
+	s.Low, s.High = quantile(r.means, tail), quantile(r.means, 1-tail)
+	return s
+}
+
 // quantile interpolates linearly between order statistics, as numpy.quantile
 // does by default. It reorders values.
 func quantile(values []float64, q float64) float64 {
