@@ -33,7 +33,7 @@ func (r *Report) Page() *Page {
 	p.Figure(r.Regret())
 	p.Text(fmt.Sprintf("Mean over data sets [%s interval], lower is better.", intervalTitle(r.Bootstrap)))
 	p.Table(r.cellTable(&notes, func(c Cell) stats.Summary { return c.Regret }, 3))
-	p.Text(fmt.Sprintf("At %s: interquartile mean and median over data sets, and the mean regret over the logarithm of time.", r.lastBudget()))
+	p.Text(fmt.Sprintf("At %s: the mean with an interval over data sets and the seeds within, interquartile mean and median over data sets, and the mean regret over the logarithm of time.", r.lastBudget()))
 	p.Table(r.aggregates())
 
 	p.Heading(2, "Rank")
@@ -219,13 +219,18 @@ func (r *Report) aggregates() table {
 	t := table{{"method", "mean", "interquartile mean", "median", "over log time"}}
 	for _, row := range r.Rows {
 		c := row.Cells[len(row.Cells)-1]
-		area := number(row.Area.Mean, 3)
-		if !math.IsNaN(row.Area.Low) {
-			area += " " + interval(row.Area, 3)
-		}
-		t = append(t, []string{row.Method.Title, number(c.Regret.Mean, 3), number(c.IQM, 3), number(c.Median, 3), area})
+		t = append(t, []string{row.Method.Title, withInterval(c.Nested), number(c.IQM, 3), number(c.Median, 3), withInterval(row.Area)})
 	}
 	return t
+}
+
+// withInterval is a mean and, if it is known, its interval.
+func withInterval(s stats.Summary) string {
+	text := number(s.Mean, 3)
+	if !math.IsNaN(s.Low) {
+		text += " " + interval(s, 3)
+	}
+	return text
 }
 
 // hub adds which networks are best where.

@@ -22,7 +22,7 @@ func (t CSV) Write(w io.Writer) error { return csv.NewWriter(w).WriteAll(t.rows)
 // Tables returns the numbers of the report.
 func (r *Report) Tables() []CSV {
 	methods := CSV{"methods", [][]string{{
-		"method", "budget", "regret", "regret_low", "regret_high", "rank", "rank_low", "rank_high", "regret_iqm", "regret_median", "data_sets",
+		"method", "budget", "regret", "regret_low", "regret_high", "rank", "rank_low", "rank_high", "regret_iqm", "regret_median", "data_sets", "regret_nested_low", "regret_nested_high",
 	}}}
 	paired := CSV{"paired", [][]string{{
 		"method", "against", "budget", "difference", "difference_low", "difference_high", "better", "equal", "worse",
@@ -33,7 +33,7 @@ func (r *Report) Tables() []CSV {
 		for _, row := range r.Rows {
 			c := row.Cells[b]
 			methods.rows = append(methods.rows, append([]string{row.Method.Name, label}, exact(
-				c.Regret.Mean, c.Regret.Low, c.Regret.High, c.Rank.Mean, c.Rank.Low, c.Rank.High, c.IQM, c.Median, float64(c.Regret.N))...))
+				c.Regret.Mean, c.Regret.Low, c.Regret.High, c.Rank.Mean, c.Rank.Low, c.Rank.High, c.IQM, c.Median, float64(c.Regret.N), c.Nested.Low, c.Nested.High)...))
 			if row.Method.Name == r.Against || r.Against == "" {
 				continue
 			}

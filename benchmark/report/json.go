@@ -36,7 +36,7 @@ func (r *Report) JSON(w io.Writer) error {
 		for i, c := range row.Cells {
 			cell := jsonCell{
 				Budget: r.Budgets[i], Label: cli.FormatBudget(r.Budgets[i], r.Data.Unit),
-				Regret: summarize(c.Regret), Rank: summarize(c.Rank), IQM: c.IQM, Median: c.Median,
+				Regret: summarize(c.Regret), Rank: summarize(c.Rank), IQM: c.IQM, Median: c.Median, NestedLow: known(c.Nested.Low), NestedHigh: known(c.Nested.High),
 			}
 			if r.Against != "" && row.Method.Name != r.Against {
 				p := c.Paired
@@ -105,7 +105,10 @@ type jsonCell struct {
 	Rank   jsonSummary `json:"rank"`
 	IQM    float64     `json:"regret_iqm"`
 	Median float64     `json:"regret_median"`
-	Paired *jsonPaired `json:"paired,omitempty"`
+	// The interval of the regret over data sets and seeds.
+	NestedLow  *float64    `json:"regret_nested_low"`
+	NestedHigh *float64    `json:"regret_nested_high"`
+	Paired     *jsonPaired `json:"paired,omitempty"`
 }
 
 // jsonPaired compares with the method of Against: differences below 0 and

@@ -127,6 +127,9 @@ type Cell struct {
 	Regret      stats.Summary // mean normalised regret
 	Rank        stats.Summary // mean rank of the mean regrets, 1 is best
 	IQM, Median float64       // of the regret over data sets
+	// Nested is Regret with an interval that allows for the chance of the seeds
+	// too.
+	Nested stats.Summary
 	// Paired compares with the method of Report.Against; zero for that itself.
 	Paired stats.Paired
 }
@@ -209,6 +212,7 @@ func New(in Input) (*Report, error) {
 				Regret: resampler.Mean(m.Values[i]),
 				Rank:   resampler.Mean(ranks.Values[i]),
 				IQM:    stats.IQM(m.Values[i]), Median: stats.Median(m.Values[i]),
+				Nested: resampler.Nested(sample.Values[i]),
 			})
 		}
 		for i, p := range m.Against(reference, resampler) {

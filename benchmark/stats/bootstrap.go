@@ -112,11 +112,13 @@ func (r *Resampler) Mean(values []float64) Summary {
 // and if one of them has no run.
 func (r *Resampler) Nested(runs [][]float64) Summary {
 	means := make([]float64, len(runs))
+	sorted := make([][]float64, len(runs)) // so that the order of runs changes nothing
 	for d, values := range runs {
 		if len(values) == 0 {
 			panic(fmt.Sprintf("stats: no run on data set %d", d))
 		}
 		means[d] = mean(values)
+		sorted[d] = slices.Sorted(slices.Values(values))
 	}
 	s := r.Mean(means)
 	if r.n < 2 {
@@ -126,7 +128,7 @@ func (r *Resampler) Nested(runs [][]float64) Summary {
 	for i := range r.means {
 		var sum float64
 		for _, d := range r.draws[i*r.n : (i+1)*r.n] {
-			values := runs[d]
+			values := sorted[d]
 			var part float64
 			for range values {
 				part += values[rng.IntN(len(values))]
