@@ -216,7 +216,7 @@ func (r *Report) pairedTable(notes *footnotes) table {
 
 // aggregates is a table of further means at the last budget.
 func (r *Report) aggregates() table {
-	t := table{{"method", "mean", "interquartile mean", "median", "over log time"}}
+	t := table{{"method", "mean [with seeds]", "interquartile mean", "median", "over log time"}}
 	for _, row := range r.Rows {
 		c := row.Cells[len(row.Cells)-1]
 		t = append(t, []string{row.Method.Title, withInterval(c.Nested), number(c.IQM, 3), number(c.Median, 3), withInterval(row.Area)})
