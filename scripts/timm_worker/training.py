@@ -101,6 +101,19 @@ class Machine:
     image_size: int = 0  # 0 is the model's own
     loader_workers: int = 0
     _images: dict[str, data.Images] = field(default_factory=dict)
+    _kept: tuple[Any, Trial] | None = None
+
+    def keep(self, t: Trial, identity: str, folder: Path) -> None:
+        """Hold a trial in memory that stopped at its checkpoint: it may soon go on."""
+        self._kept = (_mark(identity, folder), t)
+
+    def take(self, identity: str, folder: Path | None) -> Trial | None:
+        """The trial that is held, if it is this one and nobody else went on with it. Another
+        one is let go, so that there is room."""
+        kept, self._kept = self._kept, None
+        if kept is None or folder is None or kept[0] != _mark(identity, folder):
+            return None
+        return kept[1]
 
     def images(self, name: str) -> data.Images:
         """A data set; the last one is kept."""
@@ -108,6 +121,15 @@ class Machine:
             self._images.clear()
             self._images[name] = data.load(data.Description.load(self.descriptions / f"{file_name(name)}.json"))
         return self._images[name]
+
+
+def _mark(identity: str, folder: Path) -> Any:
+    """Equal as long as a checkpoint is not replaced."""
+    try:
+        s = (folder / CHECKPOINT).stat()
+    except OSError:
+        return None, time.monotonic()  # equal to no other
+    return identity, str(folder), s.st_ino, s.st_mtime_ns, s.st_size
 
 
 def file_name(name: str) -> str:
@@ -534,12 +556,16 @@ def run(message: Mapping[str, Any], machine: Machine, watcher: Watcher) -> None:
 
 
 def _train(r: Request, machine: Machine, watcher: Watcher) -> tuple[str, str]:
-    t = Trial(r, parse(r.config), machine, watcher)
     folder = Path(r.checkpoint) if r.checkpoint else None
     identity = r.identity(machine.image_size, machine.weights.scratch)
-    if folder is not None and (state := saved(folder, identity, machine.device)) is not None:
-        t.restore(state)
-        del state
+    t = machine.take(identity, folder)
+    if t is not None:
+        t.request, t.watcher = r, watcher
+    else:
+        t = Trial(r, parse(r.config), machine, watcher)
+        if folder is not None and (state := saved(folder, identity, machine.device)) is not None:
+            t.restore(state)
+            del state
     spent = 0.0
     for record in t.records:
         spent += record["train_seconds"] + record["eval_seconds"]
@@ -558,6 +584,8 @@ def _train(r: Request, machine: Machine, watcher: Watcher) -> tuple[str, str]:
         if folder is not None and not keep(folder, t):
             folder = None
         watcher.emit(record)
+    if folder is not None and t.epoch < r.epochs:
+        machine.keep(t, identity, folder)
     return "completed", ""
 
 

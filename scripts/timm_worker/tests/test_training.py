@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from timm_worker import training
+from timm_worker import model, training
 
 Run = Callable[..., list[dict[str, Any]]]
 
@@ -134,7 +135,7 @@ def same(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> None:
     ],
 )
 def test_a_trial_that_was_interrupted_ends_like_one_that_was_not(
-    run: Run, tmp_path: Path, config: dict[str, Any]
+    run: Run, machine: training.Machine, tmp_path: Path, config: dict[str, Any]
 ) -> None:
     whole = run(config=config, epochs=3)
     check(whole, 3)
@@ -142,10 +143,37 @@ def test_a_trial_that_was_interrupted_ends_like_one_that_was_not(
     first = run(config=config, epochs=3, until=1, checkpoint=folder)
     check(first, 1)
     same(first[:1], whole[:1])
-    rest = run(config=config, epochs=3, checkpoint=folder)
-    same(rest, whole)
-    # What is in the checkpoint is told exactly as it was, seconds included.
-    assert rest[0] == first[0]
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    # The same worker has the trial in memory still, another one reads the checkpoint.
+    for on, place in ((machine, folder), (replace(machine, _kept=None), str(other))):
+        rest = run(on=on, config=config, epochs=3, checkpoint=place)
+        same(rest, whole)
+        # What is in the checkpoint is told exactly as it was, seconds included.
+        assert rest[0] == first[0]
+
+
+def test_a_trial_is_held_until_somebody_else_goes_on_with_it(
+    run: Run, machine: training.Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def create(name: str, *rest: Any) -> torch.nn.Module:
+        made.append(name)
+        return model.create(name, *rest)
+
+    monkeypatch.setattr(training, "create", create)
+    folder, other = str(tmp_path / "a"), str(tmp_path / "b")
+    run(epochs=3, until=1, checkpoint=folder)
+    run(epochs=3, until=2, checkpoint=folder)
+    assert len(made) == 1
+    run(epochs=3, until=1, checkpoint=other, seed=5)  # the first one is let go
+    run(on=replace(machine, _kept=None), epochs=3, until=2, checkpoint=other, seed=5)
+    assert len(made) == 3
+    messages = run(epochs=3, until=3, checkpoint=other, seed=5)  # what is held is of epoch 1
+    assert len(made) == 4 and [m["epoch"] for m in messages if m["type"] == "record"] == [1, 2, 3]
+    run(epochs=3, checkpoint=other, seed=5)
+    assert len(made) == 5  # what has ended is not held
 
 
 def test_seeds_differ_and_repeat(run: Run) -> None:
