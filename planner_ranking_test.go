@@ -28,7 +28,7 @@ func (r ranking) Rank(search.MetaData, string) (map[string]float64, float64, err
 
 func rankedPlanner(t *testing.T, r ranking, o quicktune.RankedOptions) search.Optimizer {
 	t.Helper()
-	meta := suiteMetaData()
+	meta := quicktune.SuiteMetaData()
 	meta.ModelParam = "model"
 	f, err := quicktune.RankedPlannerMethod(r, o).Learn(context.Background(), meta)
 	if err != nil {
@@ -104,21 +104,10 @@ func TestAWarmStartTriesEachOfTheBestModelsOnce(t *testing.T) {
 }
 
 func TestTheRankedPlannerKeepsTheContract(t *testing.T) {
-	meta := suiteMetaData()
+	meta := quicktune.SuiteMetaData()
 	meta.ModelParam = "model"
 	m := quicktune.RankedPlannerMethod(ranking{values: map[string]float64{"small": 1, "wide": 2, "deep": 3}}, quicktune.RankedOptions{Weight: 0.5, WarmStart: 2})
-	f, err := m.Learn(context.Background(), meta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.New = f
-	var tables []searchtest.Table
-	for _, table := range searchtest.Tables() {
-		if table.Metric.Bounded {
-			tables = append(tables, table)
-		}
-	}
-	searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{1}})
+	quicktune.KeepsContractOnAccuracies(t, m, meta)
 }
 
 func TestARankedPlannerSaysWhatIsMissing(t *testing.T) {
@@ -133,7 +122,7 @@ func TestARankedPlannerSaysWhatIsMissing(t *testing.T) {
 		"no models":       {ranking{}, quicktune.RankedOptions{}, "", "no hyperparameter names"},
 		"a wild weight":   {ranking{}, quicktune.RankedOptions{Weight: math.NaN()}, "model", "weight"},
 	} {
-		meta := suiteMetaData()
+		meta := quicktune.SuiteMetaData()
 		meta.ModelParam = c.param
 		f, err := quicktune.RankedPlannerMethod(c.r, c.o).Learn(context.Background(), meta)
 		if err == nil {
@@ -172,7 +161,7 @@ func (r blindRanking) Rank(past search.MetaData, dataset string) (map[string]flo
 }
 
 func TestForecastsLearnWhatARankingIsWorth(t *testing.T) {
-	meta := suiteMetaData()
+	meta := quicktune.SuiteMetaData()
 	meta.ModelParam = "model"
 	table := searchtest.Tables()[0]
 	index := table.Space.Index("model")
@@ -233,21 +222,10 @@ func TestForecastsLearnWhatARankingIsWorth(t *testing.T) {
 }
 
 func TestThePlannerWithScoresKeepsTheContract(t *testing.T) {
-	meta := suiteMetaData()
+	meta := quicktune.SuiteMetaData()
 	meta.ModelParam = "model"
 	m := quicktune.ScoredPlannerMethod(ranking{values: map[string]float64{"small": 1, "wide": 2}})
-	f, err := m.Learn(context.Background(), meta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.New = f
-	var tables []searchtest.Table
-	for _, table := range searchtest.Tables() {
-		if table.Metric.Bounded {
-			tables = append(tables, table)
-		}
-	}
-	searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{1}})
+	quicktune.KeepsContractOnAccuracies(t, m, meta)
 	meta.ModelParam = ""
 	if _, err := quicktune.ScoredPlannerMethod(ranking{}).Learn(context.Background(), meta); err == nil || !strings.Contains(err.Error(), "no hyperparameter names") {
 		t.Errorf("without models: %v", err)

@@ -17,31 +17,9 @@ import (
 	"quicktune/space"
 )
 
-// suiteMetaData is what can be learnt from the suite's own tables of accuracies.
-func suiteMetaData() search.MetaData {
-	meta := search.MetaData{Metric: search.Metric{Name: "val_accuracy", Bounded: true}, MaxEpochs: 50, Parallel: 2}
-	for _, table := range searchtest.Tables() {
-		if table.Name != "rising" && table.Name != "uneven" {
-			continue
-		}
-		meta.Space = table.Space
-		c := search.Curves{Task: table.Task, Configs: table.Candidates}
-		c.Task.Name = table.Name
-		for _, curve := range table.Curves {
-			var scores, seconds []float32
-			for e := range curve.Scores {
-				scores, seconds = append(scores, float32(curve.Scores[e])), append(seconds, float32(curve.Seconds[e]))
-			}
-			c.Scores, c.Seconds = append(c.Scores, scores), append(c.Seconds, seconds)
-		}
-		meta.Train = append(meta.Train, c)
-	}
-	return meta
-}
-
 // lossMetaData is the suite's table of losses.
 func lossMetaData() search.MetaData {
-	meta := suiteMetaData()
+	meta := quicktune.SuiteMetaData()
 	meta.Metric, meta.Train = search.Metric{Name: "val_loss"}, nil
 	for _, table := range searchtest.Tables() {
 		if table.Name != "loss" {
@@ -88,7 +66,7 @@ func TestPlannerKeepsTheContract(t *testing.T) {
 }
 
 func TestPlannerRefusesWhatItCannotForecast(t *testing.T) {
-	meta, factory := suiteMetaData(), suiteFactory()
+	meta, factory := quicktune.SuiteMetaData(), suiteFactory()
 	table := searchtest.Tables()[0]
 	good := search.Problem{
 		Space: table.Space, Candidates: table.Candidates, Task: table.Task, MaxEpochs: table.MaxEpochs, Metric: table.Metric, Workers: 1,
@@ -128,7 +106,7 @@ func TestPlannerRefusesWhatItCannotForecast(t *testing.T) {
 func TestPlannerTreatsLossesAsItTreatsAccuracies(t *testing.T) {
 	const loss = 4.0
 	disguise := func(accuracy float64) float64 { return -loss * (1/accuracy - 1) }
-	meta := suiteMetaData()
+	meta := quicktune.SuiteMetaData()
 	for i := range meta.Train {
 		for _, scores := range meta.Train[i].Scores {
 			for e := range scores {
@@ -197,7 +175,7 @@ func TestPlannerTreatsLossesAsItTreatsAccuracies(t *testing.T) {
 
 // A cached model is used, a damaged one replaced.
 func TestPlannerLearnsOnceAndMendsItsCache(t *testing.T) {
-	meta := suiteMetaData()
+	meta := quicktune.SuiteMetaData()
 	meta.Cache = t.TempDir()
 	ensembles := 0
 	meta.Progress = func(done, total int64) {
@@ -269,7 +247,7 @@ func TestPlannerUsesTheBudget(t *testing.T) {
 
 // suiteFactory is a planner that has learnt from the suite's tables.
 var suiteFactory = sync.OnceValue(func() search.Factory {
-	factory, err := quicktune.PlannerMethod(nil).Learn(context.Background(), suiteMetaData())
+	factory, err := quicktune.PlannerMethod(nil).Learn(context.Background(), quicktune.SuiteMetaData())
 	if err != nil {
 		panic(err)
 	}

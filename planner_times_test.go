@@ -27,23 +27,8 @@ func (f fixedTimes) Heads(string) (map[string]traintime.Head, float64, error) {
 
 // timedMeta is what can be learnt from two of the suite's tables.
 func timedMeta() search.MetaData {
-	meta := search.MetaData{Metric: search.Metric{Name: "val_accuracy", Bounded: true}, MaxEpochs: 50, Parallel: 2, ModelParam: "model"}
-	for _, table := range searchtest.Tables() {
-		if table.Name != "rising" && table.Name != "uneven" {
-			continue
-		}
-		meta.Space = table.Space
-		c := search.Curves{Task: table.Task, Configs: table.Candidates}
-		c.Task.Name = table.Name
-		for _, curve := range table.Curves {
-			var scores, seconds []float32
-			for e := range curve.Scores {
-				scores, seconds = append(scores, float32(curve.Scores[e])), append(seconds, float32(curve.Seconds[e]))
-			}
-			c.Scores, c.Seconds = append(c.Scores, scores), append(c.Seconds, seconds)
-		}
-		meta.Train = append(meta.Train, c)
-	}
+	meta := SuiteMetaData()
+	meta.ModelParam = "model"
 	return meta
 }
 
@@ -53,18 +38,7 @@ func TestThePlannerWithTrainingTimesKeepsTheContract(t *testing.T) {
 	m := TimedPlannerMethod(fixedTimes{heads: evenHeads}, TimedOptions{Feature: true, Filter: true})
 	meta := timedMeta()
 	meta.Cache = t.TempDir()
-	f, err := m.Learn(context.Background(), meta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.New = f
-	var tables []searchtest.Table
-	for _, table := range searchtest.Tables() {
-		if table.Metric.Bounded {
-			tables = append(tables, table)
-		}
-	}
-	searchtest.Run(t, m, searchtest.Options{Tables: tables, Seeds: []uint64{1}})
+	KeepsContractOnAccuracies(t, m, meta)
 
 	// What was learnt with other times is another model.
 	other := map[string]traintime.Head{"small": {HalfTime: 5, Gradient: 0.1}}
