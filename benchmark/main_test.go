@@ -24,6 +24,8 @@ import (
 	"quicktune/internal/realdata"
 	"quicktune/metadataset"
 	"quicktune/metadataset/synthetic"
+	scores "quicktune/selection"
+	"quicktune/selection/probes"
 )
 
 // command runs the command line in-process and returns what it prints.
@@ -392,12 +394,32 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// writeProbes makes what "generate probe" does, of two models on one data set.
+func writeProbes(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for m, model := range []string{"near", "far"} {
+		p := &probes.Probe{Info: probes.Info{Dataset: "stripes", Images: "hash", Model: model, Trainer: "embedded", Classes: []string{"a", "b"}, PerClass: scores.PerClass, Seconds: 1}}
+		p.Data = scores.Data{Model: model, Dim: 2}
+		for i := range 20 {
+			p.Rows, p.Data.Labels = append(p.Rows, i), append(p.Data.Labels, i%2)
+			p.Data.Features = append(p.Data.Features, float64(i%2*(m+1))+float64(i%5)/5, float64(i%3))
+		}
+		if err := probes.Write(probes.Path(dir, p.Info.Dataset, model), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Every example in the help of every command runs as printed, but for the paths
 // of data.
 func TestExamplesOfTheHelpRun(t *testing.T) {
 	tmp := t.TempDir()
 	store := smallStore(t, filepath.Join(tmp, "extended"))
 	paths := []string{"results/runs", filepath.Join(tmp, "runs")}
+	writeProbes(t, filepath.Join(tmp, "runs", "probes"))
 	root := newCompare(&bytes.Buffer{}, &bytes.Buffer{})
 	commands := []*cobra.Command{root, newImport(nil, nil), newVerify(nil), newInfo(nil), newMethods(nil), newMetaTrain(nil, nil), newAblation(nil, nil), newReproduce(nil, nil), newCompareRuns(nil), newPaper(nil, nil), selection.New(nil, nil)}
 	ran := 0
