@@ -1,7 +1,7 @@
 package images
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -42,6 +42,19 @@ type decoded struct {
 	grey  bool
 }
 
+// inMemory is a picture's file. It can be read at an offset, without which the
+// decoder of TIFF makes a buffer as long as any offset that a file names, and
+// peeked into, without which package image hides that it can.
+type inMemory struct{ *bytes.Reader }
+
+// Peek returns the next n bytes without taking them, or all with io.EOF if there
+// are fewer.
+func (r inMemory) Peek(n int) ([]byte, error) {
+	out := make([]byte, n)
+	got, err := r.ReadAt(out, r.Size()-int64(r.Len()))
+	return out[:got], err
+}
+
 // decode reads and resizes one picture. A decoder that panics counts as a
 // broken picture.
 func decode(files fs.FS, name string) (d decoded, err error) {
@@ -55,7 +68,11 @@ func decode(files fs.FS, name string) (d decoded, err error) {
 		return decoded{}, err
 	}
 	defer f.Close()
-	config, _, err := image.DecodeConfig(bufio.NewReader(io.LimitReader(f, maxPictureBytes)))
+	content, err := io.ReadAll(io.LimitReader(f, maxPictureBytes))
+	if err != nil {
+		return decoded{}, err
+	}
+	config, _, err := image.DecodeConfig(inMemory{bytes.NewReader(content)})
 	switch {
 	case errors.Is(err, image.ErrFormat):
 		return decoded{}, errors.New("not a picture in a format that can be read")
@@ -66,12 +83,7 @@ func decode(files fs.FS, name string) (d decoded, err error) {
 	case int64(config.Width)*int64(config.Height) > maxPicturePixels:
 		return decoded{}, fmt.Errorf("%d x %d pixels are more than the %d million that are read", config.Width, config.Height, maxPicturePixels>>20)
 	}
-	again, err := files.Open(name)
-	if err != nil {
-		return decoded{}, err
-	}
-	defer again.Close()
-	src, _, err := image.Decode(bufio.NewReader(io.LimitReader(again, maxPictureBytes)))
+	src, _, err := image.Decode(inMemory{bytes.NewReader(content)})
 	if err != nil {
 		return decoded{}, err
 	}

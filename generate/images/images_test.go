@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -507,6 +508,22 @@ func TestCacheLoadsOnceAndForgetsTheOldest(t *testing.T) {
 	}
 	if got, want := fmt.Sprint(loads), "map[a:1 b:2 bad:2 c:1]"; got != want {
 		t.Errorf("loads %s, want %s", got, want)
+	}
+}
+
+// A few bytes that name an offset of gigabytes do not make the decoder reserve
+// them.
+func TestAFarOffsetTakesNoMemory(t *testing.T) {
+	data := []byte("II*\x00\x00\x00\x00\xf0\x00\x00")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := decode(fstest.MapFS{"x": {Data: data}}, "x")
+	runtime.ReadMemStats(&after)
+	if err == nil {
+		t.Error("it is taken for a picture")
+	}
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
+		t.Errorf("%d MB are reserved for %d bytes", grown>>20, len(data))
 	}
 }
 
