@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"os"
 	"path/filepath"
@@ -44,7 +45,7 @@ func PlannerMethod(m *forecast.Model) search.Method {
 // validation data sets alike, since nothing is chosen on the latter. It keeps
 // the model in the cache.
 func LearnForecasts(ctx context.Context, meta search.MetaData) (*forecast.Model, error) {
-	return learnForecasts(ctx, meta, (*timing)(nil))
+	return learnForecasts(ctx, meta, nil)
 }
 
 // looks are what a look at data sets told of configurations, as columns of the
@@ -55,17 +56,44 @@ type looks interface {
 	// columns returns their values for configurations on a data set, NaN for
 	// what is not known.
 	columns([]space.Config, search.Task) ([][]float64, error)
-	// key tells apart what was learnt with other values, "" without columns.
-	key(search.MetaData) (string, error)
 }
 
-// learnForecasts is LearnForecasts with further columns.
+// columnsOf are those of configurations on a data set, none without a look.
+func columnsOf(seen looks, configs []space.Config, task search.Task) ([][]float64, error) {
+	if seen == nil {
+		return make([][]float64, len(configs)), nil
+	}
+	columns, err := seen.columns(configs, task)
+	if err != nil {
+		return nil, fmt.Errorf("quicktune: %w", err)
+	}
+	return columns, nil
+}
+
+// keyOf tells apart what was learnt with other columns, "" without a look.
+func keyOf(seen looks, meta search.MetaData) (string, error) {
+	if seen == nil {
+		return "", nil
+	}
+	h := fnv.New64a()
+	fmt.Fprintln(h, seen.names())
+	for _, c := range slices.Concat(meta.Train, meta.Validation) {
+		columns, err := columnsOf(seen, c.Configs, c.Task)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, c.Task.Name, columns)
+	}
+	return fmt.Sprintf("-%016x", h.Sum64()), nil
+}
+
+// learnForecasts is LearnForecasts with further columns, unless seen is nil.
 func learnForecasts(ctx context.Context, meta search.MetaData, seen looks) (*forecast.Model, error) {
 	path := ""
 	if meta.Cache != "" {
-		key, err := seen.key(meta)
+		key, err := keyOf(seen, meta)
 		if err != nil {
-			return nil, fmt.Errorf("quicktune: %w", err)
+			return nil, err
 		}
 		path = filepath.Join(meta.Cache, fmt.Sprintf("forecasts-%d%s.zip", forecast.Version, key))
 		m, err := forecast.Load(path)
@@ -83,7 +111,11 @@ func learnForecasts(ctx context.Context, meta search.MetaData, seen looks) (*for
 	for _, m := range meta.Hub {
 		hub[m.Name] = forecast.ModelFacts{Params: m.Params, SourceAccuracy: m.SourceAccuracy, Pixels: m.Pixels, GMACs: m.GMACs}
 	}
-	f := forecast.NewFeatures(meta.Space, meta.ModelParam, hub, seen.names()...)
+	var names []string
+	if seen != nil {
+		names = seen.names()
+	}
+	f := forecast.NewFeatures(meta.Space, meta.ModelParam, hub, names...)
 	unit := meta.UnitScale()
 	var tasks []forecast.Task
 	for _, part := range [][]search.Curves{meta.Train, meta.Validation} {
@@ -92,9 +124,9 @@ func learnForecasts(ctx context.Context, meta search.MetaData, seen looks) (*for
 				Name: c.Task.Name, Descriptors: forecast.Descriptors{Samples: c.Task.TrainSamples, Classes: c.Task.Classes},
 				Scores: unitScores(unit, c.Scores), Seconds: c.Seconds, Skip: c.Untrained,
 			}
-			columns, err := seen.columns(c.Configs, c.Task)
+			columns, err := columnsOf(seen, c.Configs, c.Task)
 			if err != nil {
-				return nil, fmt.Errorf("quicktune: %w", err)
+				return nil, err
 			}
 			for i, config := range c.Configs {
 				row, err := f.Row(config, t.Descriptors, columns[i]...)
@@ -219,10 +251,10 @@ const (
 // NewPlanner returns the planner for p. Scores must be accuracies or losses, and
 // configurations of the space, as the model was trained on.
 func NewPlanner(p search.Problem, m *forecast.Model) (*Planner, error) {
-	return newPlanner(p, m, (*timing)(nil))
+	return newPlanner(p, m, nil)
 }
 
-// newPlanner is NewPlanner for forecasts with further columns.
+// newPlanner is NewPlanner for forecasts with further columns, unless seen is nil.
 func newPlanner(p search.Problem, m *forecast.Model, seen looks) (*Planner, error) {
 	switch {
 	case p.Metric.Bounded != (m.Unit == search.UnitScale{}):
@@ -240,9 +272,9 @@ func newPlanner(p search.Problem, m *forecast.Model, seen looks) (*Planner, erro
 		q.budget = math.Inf(1)
 	}
 	d := forecast.Descriptors{Samples: p.Task.TrainSamples, Classes: p.Task.Classes}
-	columns, err := seen.columns(p.Candidates, p.Task)
+	columns, err := columnsOf(seen, p.Candidates, p.Task)
 	if err != nil {
-		return nil, fmt.Errorf("quicktune: %w", err)
+		return nil, err
 	}
 	for i, c := range p.Candidates {
 		row, err := m.Features().Row(c, d, columns[i]...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"math"
 	"slices"
@@ -103,17 +102,4 @@ func (s *standings) columns(configs []space.Config, task search.Task) ([][]float
 		out[i] = []float64{v}
 	}
 	return out, nil
-}
-
-func (s *standings) key(meta search.MetaData) (string, error) {
-	h := fnv.New64a()
-	fmt.Fprintln(h, s.names())
-	for _, c := range slices.Concat(meta.Train, meta.Validation) {
-		columns, err := s.columns(c.Configs, c.Task)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintln(h, c.Task.Name, columns)
-	}
-	return fmt.Sprintf("-%016x", h.Sum64()), nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math"
 	"slices"
 
@@ -53,7 +52,7 @@ func TimedPlannerMethod(t TrainingTimes, o TimedOptions) search.Method {
 				return nil, fmt.Errorf("quicktune: %w", err)
 			}
 		}
-		var column *timing
+		var column looks
 		if o.Feature {
 			column = x
 		}
@@ -156,9 +155,6 @@ func (t *timing) epochs(configs []space.Config, task search.Task) ([]float64, er
 // epochs.
 func (t *timing) columns(configs []space.Config, task search.Task) ([][]float64, error) {
 	out := make([][]float64, len(configs))
-	if t == nil {
-		return out, nil
-	}
 	epochs, err := t.epochs(configs, task)
 	for i, e := range epochs {
 		out[i] = []float64{math.Log(e)}
@@ -166,29 +162,7 @@ func (t *timing) columns(configs []space.Config, task search.Task) ([][]float64,
 	return out, err
 }
 
-// names lists the columns.
-func (t *timing) names() []string {
-	if t == nil {
-		return nil
-	}
-	return []string{"log predicted epochs"}
-}
-
-// key tells apart what was learnt with different times, "" without any.
-func (t *timing) key(meta search.MetaData) (string, error) {
-	if t == nil {
-		return "", nil
-	}
-	h := fnv.New64a()
-	for _, c := range slices.Concat(meta.Train, meta.Validation) {
-		columns, err := t.columns(c.Configs, c.Task)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintln(h, c.Task.Name, columns)
-	}
-	return fmt.Sprintf("-%016x", h.Sum64()), nil
-}
+func (t *timing) names() []string { return []string{"log predicted epochs"} }
 
 const (
 	// halfway is the part of the rise above chance, to the best accuracy of any

@@ -59,7 +59,7 @@ func selectionTable(r *selection.HubReport) [][]string {
 	all, experts := r.Find(selection.PoolAll, selection.Headline), r.Find(selection.PoolExperts, selection.Headline)
 	for _, name := range paperScores {
 		a, e := rowOf(all, name), rowOf(experts, name)
-		rows = append(rows, []string{name, decimal(a.Spearman, 3), decimal(e.Spearman, 3), estimate(a.Gain3), estimate(e.Gain3), decimal(e.Selections, 1)})
+		rows = append(rows, []string{name, selection.Digits(a.Spearman, 3), selection.Digits(e.Spearman, 3), estimate(a.Gain3), estimate(e.Gain3), selection.Digits(e.Selections, 1)})
 	}
 	return rows
 }
@@ -72,13 +72,6 @@ func rowOf(t *selection.HubTable, name string) *selection.HubRow {
 		}
 	}
 	return new(selection.HubRow)
-}
-
-func decimal(v *float64, digits int) string {
-	if v == nil {
-		return "-"
-	}
-	return fmt.Sprintf("%.*f", digits, *v)
 }
 
 func estimate(e *selection.Estimate) string {
@@ -130,13 +123,13 @@ func correlationFinding(r *selection.HubReport) finding {
 	k.verdict = agrees
 	for _, name := range paperScores[1:6] {
 		other := rowOf(t, name).Spearman
-		words = append(words, fmt.Sprintf("%s %s", name, decimal(other, 3)))
+		words = append(words, fmt.Sprintf("%s %s", name, selection.Digits(other, 3)))
 		if other != nil && *other > *lfc {
 			k.verdict = disagrees
 		}
 	}
 	k.measured = fmt.Sprintf("lfc %.3f; %s. The static prior, which looks at no image and is not in the paper, has %s.",
-		*lfc, strings.Join(words, ", "), decimal(rowOf(t, paperScores[7]).Spearman, 3))
+		*lfc, strings.Join(words, ", "), selection.Digits(rowOf(t, paperScores[7]).Spearman, 3))
 	return k
 }
 

@@ -213,10 +213,7 @@ func (r *replayed) write(out io.Writer, without, note string) error {
 		}
 		fmt.Fprintf(w, "  %s", m.Name)
 		for b := range budgets {
-			difference := make([]float64, len(tables))
-			for d := range tables {
-				difference[d] = regrets[m.Name][b][d] - regrets[plain][b][d]
-			}
+			difference := less(regrets[m.Name][b], regrets[plain][b])
 			fmt.Fprintf(w, "\t%.4f\t%s", resampler.Mean(regrets[m.Name][b]).Mean, interval(resampler.Mean(difference), m.Name == plain))
 		}
 		fmt.Fprintln(w)

@@ -400,8 +400,8 @@ func (r *HubReport) WriteText(out io.Writer) error {
 		fmt.Fprintln(w, "  ranking\ttau_w\tinterval\tover the prior\tby accuracy\tSpearman\tPearson\tregret top-1\ttop-3\tgain top-1\tinterval\ttop-3\tinterval\ttries to best")
 		for _, row := range t.Rows {
 			fmt.Fprintf(w, "  %s\t%.3f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, row.Tau.Mean, row.Tau.interval(3), row.Over.signed(3),
-				digits(row.TauByAccuracy, 3), digits(row.Spearman, 3), digits(row.Pearson, 3), digits(row.Regret1, 2), digits(row.Regret3, 2),
-				row.Gain1.value(2), row.Gain1.interval(2), row.Gain3.value(2), row.Gain3.interval(2), digits(row.Selections, 2))
+				Digits(row.TauByAccuracy, 3), Digits(row.Spearman, 3), Digits(row.Pearson, 3), Digits(row.Regret1, 2), Digits(row.Regret3, 2),
+				row.Gain1.value(2), row.Gain1.interval(2), row.Gain3.value(2), row.Gain3.interval(2), Digits(row.Selections, 2))
 		}
 		if err := w.Flush(); err != nil {
 			return err

@@ -306,8 +306,8 @@ func (r *Report) WriteText(out io.Writer) error {
 			if row.Tau.Low != nil {
 				interval = fmt.Sprintf("[%.3f, %.3f]", *row.Tau.Low, *row.Tau.High)
 			}
-			fmt.Fprintf(w, "  %s\t%.3f\t%s\t%s\t%s\t%s\t%s\t%s\n", name, row.Tau.Mean, interval, digits(row.TauByAccuracy, 3),
-				digits(row.Spearman, 3), digits(row.Regret1, 2), digits(row.Regret3, 2), digits(row.Selections, 2))
+			fmt.Fprintf(w, "  %s\t%.3f\t%s\t%s\t%s\t%s\t%s\t%s\n", name, row.Tau.Mean, interval, Digits(row.TauByAccuracy, 3),
+				Digits(row.Spearman, 3), Digits(row.Regret1, 2), Digits(row.Regret3, 2), Digits(row.Selections, 2))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -339,8 +339,8 @@ A static prior knows the models' accuracies on the pool's other data sets and no
 	return err
 }
 
-// digits formats a number that may be missing.
-func digits(v *float64, n int) string {
+// Digits formats a number that may be missing.
+func Digits(v *float64, n int) string {
 	if v == nil {
 		return "-"
 	}
