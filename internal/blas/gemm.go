@@ -11,8 +11,8 @@ const blockK = 288
 
 // Sizes of the packed blocks; they steer speed alone.
 const (
-	blockM = 96   // rows of A packed at a time, a multiple of the tallest tile
-	blockN = 1536 // columns of B packed at a time, a multiple of every panel width
+	blockM = 96  // rows of A packed at a time, a multiple of the tallest tile
+	blockN = 768 // columns of B packed at a time, a multiple of every panel width
 )
 
 // view is a matrix inside a slice: element (i, j) at data[off+i*rs+j*cs].
