@@ -153,13 +153,14 @@ func defaultConfig(s *space.Space, model string) (space.Config, error) {
 }
 
 // variants are what somebody would try around the default settings: other rates,
-// a part of the network frozen, augmentation. Spaces without these have none.
+// a part of the network frozen, augmentation. The default settings of all networks
+// come first. Spaces without these have none.
 func variants(s *space.Space, models []string) []space.Config {
 	var out []space.Config
-	for _, model := range models {
-		for _, rate := range []float64{0.001, 0.0005, 0.005} {
-			for _, freeze := range []float64{0, 0.4} {
-				for _, augment := range []space.Value{space.None, space.String("trivial_augment")} {
+	for _, rate := range []float64{0.001, 0.0005, 0.005} {
+		for _, freeze := range []float64{0, 0.4} {
+			for _, augment := range []space.Value{space.None, space.String("trivial_augment")} {
+				for _, model := range models {
 					m := start(model)
 					m["lr"], m["pct_to_freeze"], m["data_augmentation"] = space.Float(rate), space.Float(freeze), augment
 					if c, err := fit(s, m); err == nil {

@@ -403,15 +403,26 @@ func (x *Session) choose(m *method) (err error) {
 		return err
 	}
 	x.space = from
+	if known != nil {
+		if err := x.translate(from, known); err != nil {
+			return err
+		}
+	}
+	var begin []space.Config
+	if s.Trainer != Exec {
+		begin = variants(x.space, distinct(modelsOf(x.space, x.configs)))
+	}
 	if known == nil {
+		// What somebody would begin with is open to every method, but it is at
+		// most one half.
+		begin = begin[:min(len(begin), n/2)]
+		if x.configs, err = draw(from, models, n-len(begin), s.Seed); err != nil {
+			return err
+		}
+		x.configs = unique(x.space, slices.Concat(begin, x.configs))
 		return nil
 	}
-	if err := x.translate(from, known); err != nil {
-		return err
-	}
-	if s.Trainer != Exec {
-		x.configs = unique(x.space, slices.Concat(variants(x.space, distinct(modelsOf(x.space, x.configs))), x.configs))
-	}
+	x.configs = unique(x.space, slices.Concat(begin, x.configs))
 	d := forecast.Descriptors{Samples: x.Plan.Data.Train, Classes: len(x.Plan.Data.Classes)}
 	x.configs, err = promising(m.forecasts, d, x.configs, modelsOf(x.space, x.configs), s.Candidates, s.Budget)
 	return err
