@@ -84,9 +84,8 @@ var rules = []struct {
 	// that it cannot look ahead in a meta-dataset.
 	{"predictor", core},
 	{"baselines", append([]string{"predictor"}, core...)},
-	{"selection", append([]string{"predictor/traintime/tangent"}, core...)},
+	{"selection", core},
 	{".", append([]string{"predictor"}, core...)},
-	{"internal/networks", []string{"metadataset"}},
 	{"internal", nil},
 	{"results/predictors", []string{"predictor/forecast"}},
 	// The replay knows methods through their contract alone.

@@ -21,8 +21,8 @@ import (
 	"quicktune/benchmark/replay"
 	"quicktune/benchmark/report"
 	"quicktune/internal/cli"
-	"quicktune/internal/networks"
 	"quicktune/metadataset"
+	"quicktune/metadataset/networks"
 	"quicktune/space"
 )
 

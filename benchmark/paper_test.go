@@ -9,7 +9,7 @@ import (
 
 	"quicktune/benchmark/report"
 	"quicktune/benchmark/stats"
-	"quicktune/internal/networks"
+	"quicktune/metadataset/networks"
 	"quicktune/search"
 )
 

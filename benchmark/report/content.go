@@ -12,7 +12,7 @@ import (
 	"quicktune/benchmark/stats"
 	"quicktune/internal/cli"
 	"quicktune/internal/figure"
-	"quicktune/internal/networks"
+	"quicktune/metadataset/networks"
 )
 
 // Markdown writes the whole report. dir is the address of the folder with its

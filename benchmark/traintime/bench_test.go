@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"quicktune/internal/cputime"
+	"quicktune/internal/vision/tangent"
 	"quicktune/predictor/traintime"
-	"quicktune/predictor/traintime/tangent"
 )
 
 // BenchmarkPair is all that a prediction takes for a network, a data set and 100

@@ -23,9 +23,9 @@ import (
 	"quicktune/internal/cli"
 	"quicktune/internal/cputime"
 	"quicktune/internal/stream"
+	"quicktune/internal/vision/tangent"
 	"quicktune/metadataset"
 	"quicktune/predictor/traintime"
-	"quicktune/predictor/traintime/tangent"
 )
 
 // headImages is how many training images a head is told from.

@@ -15,8 +15,8 @@ import (
 	"quicktune/internal/nn/layers"
 	"quicktune/internal/stream"
 	"quicktune/internal/vision"
+	"quicktune/internal/vision/tangent"
 	"quicktune/predictor/traintime"
-	"quicktune/predictor/traintime/tangent"
 )
 
 // The grid that every network is trained on, on every data set.

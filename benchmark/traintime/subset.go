@@ -13,8 +13,8 @@ import (
 	"quicktune/generate/trainer"
 	"quicktune/internal/cputime"
 	"quicktune/internal/stream"
+	"quicktune/internal/vision/tangent"
 	"quicktune/predictor/traintime"
-	"quicktune/predictor/traintime/tangent"
 )
 
 // The check of predictions from a part of the images.

@@ -12,8 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	"quicktune/internal/networks"
 	"quicktune/metadataset"
+	"quicktune/metadataset/networks"
 )
 
 // Report is what the figures and the text are made of.

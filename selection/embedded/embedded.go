@@ -16,7 +16,7 @@ import (
 	"quicktune/internal/nn/vec"
 	"quicktune/internal/stream"
 	"quicktune/internal/vision"
-	"quicktune/predictor/traintime/tangent"
+	"quicktune/internal/vision/tangent"
 	"quicktune/selection"
 )
 

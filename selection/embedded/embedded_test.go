@@ -6,7 +6,7 @@ import (
 
 	"quicktune/generate/hub"
 	"quicktune/internal/stream"
-	"quicktune/predictor/traintime/tangent"
+	"quicktune/internal/vision/tangent"
 	"quicktune/selection"
 )
 
