@@ -1,11 +1,9 @@
 // Package journal keeps what a sweep has learned so far, in one file that only
 // grows.
 //
-// Each line is one event: a trial was started, an epoch ended, a curve ended.
-// A line is the CRC-32C of its text in eight hexadecimal digits, a space and the
-// text, a JSON object. A line is written with a single call, so a process that
-// is killed leaves at most one torn line at the end; [Open] cuts it off. A bad
-// line before the end was not left by a kill, and is an error.
+// Each line is one event of package eventlog: a trial was started, an epoch
+// ended, a curve ended. A torn line at the end, which a killed process leaves, is
+// cut off; a bad line before the end is an error.
 //
 // What was written survives the death of the process at once. It is brought to
 // the disk once a second and on Close, so the failure of the machine loses at
@@ -20,20 +18,17 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
 	"quicktune/generate/trainer"
 	"quicktune/internal/atomicfile"
+	"quicktune/internal/eventlog"
 	"quicktune/internal/filelock"
 	"quicktune/metadataset"
 )
@@ -103,20 +98,15 @@ const (
 	kindEnd   = "end"
 )
 
-var table = crc32.MakeTable(crc32.Castagnoli)
-
 // Journal is a journal that is written to. It may be used by several
 // goroutines.
 type Journal struct {
-	path string
-	now  func() time.Time
+	now func() time.Time
+	log *eventlog.Log
 
 	mu      sync.Mutex
-	file    *os.File
 	state   *State
-	size    int64
-	buf     bytes.Buffer
-	broken  error // after a failed write nothing more is written
+	broken  error // after a failure to write or synchronise
 	dirty   bool
 	durable []func() // to be called after the next synchronisation
 
@@ -125,7 +115,7 @@ type Journal struct {
 }
 
 // Open opens the journal of the plan with the given hash, or begins it. No other
-// process may have it open. A torn line at the end is cut off.
+// process may have it open.
 func Open(path, plan string) (*Journal, error) {
 	j, err := open(path, plan)
 	if err != nil {
@@ -135,48 +125,32 @@ func Open(path, plan string) (*Journal, error) {
 }
 
 func open(path, plan string) (_ *Journal, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
-	err = filelock.Lock(f)
+	log, texts, err := eventlog.Open(path)
 	if errors.Is(err, filelock.ErrLocked) {
 		return nil, fmt.Errorf("%s: another process works on this sweep: wait until it is done, or stop it", path)
 	}
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(f)
-	if err != nil {
-		return nil, err
-	}
-	state, good, err := parse(data)
+	defer func() {
+		if err != nil {
+			log.Close()
+		}
+	}()
+	state, err := replay(texts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if state.Plan != "" && state.Plan != plan {
 		return nil, fmt.Errorf("%s belongs to another plan", path)
 	}
-	if state.Torn > 0 {
-		if err := f.Truncate(good); err != nil {
-			return nil, err
-		}
-	}
-	j := &Journal{
-		path: path, now: time.Now, file: f, state: state, size: good,
-		stop: make(chan struct{}), done: make(chan struct{}),
-	}
+	j := &Journal{now: time.Now, log: log, state: state, stop: make(chan struct{}), done: make(chan struct{})}
 	if state.Plan == "" {
 		if err := j.append(event{Kind: kindPlan, Format: format, Version: version, Plan: plan}); err != nil {
 			return nil, err
 		}
 		state.Plan = plan
-		if err := errors.Join(f.Sync(), atomicfile.SyncDir(filepath.Dir(path))); err != nil {
+		if err := errors.Join(log.Sync(), atomicfile.SyncDir(filepath.Dir(path))); err != nil {
 			return nil, err
 		}
 	}
@@ -190,56 +164,41 @@ func Read(path string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := parse(data)
+	s, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return s, nil
 }
 
-// parse reads lines up to a torn one at the end and returns how many bytes are
-// good.
-func parse(data []byte) (*State, int64, error) {
+// parse reads lines up to a torn one at the end.
+func parse(data []byte) (*State, error) {
+	texts, good, err := eventlog.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	s, err := replay(texts)
+	if err != nil {
+		return nil, err
+	}
+	s.Torn = len(data) - good
+	return s, nil
+}
+
+// replay adds up the events of all lines.
+func replay(texts [][]byte) (*State, error) {
 	s := &State{Trials: make(map[string]*Trial)}
-	rest, good := data, int64(0)
-	for n := 1; len(rest) > 0; n++ {
-		text, after, complete := bytes.Cut(rest, []byte("\n"))
-		e, err := decode(text)
-		if !complete || err != nil {
-			if holdsEvent(after) {
-				return nil, 0, fmt.Errorf("line %d: %w; lines before it are good: to go on from them, keep the first %d bytes", n, err, good)
-			}
-			s.Torn = len(rest)
-			return s, good, nil
+	for i, text := range texts {
+		var e event
+		err := json.Unmarshal(text, &e)
+		if err == nil {
+			err = s.apply(e, i+1)
 		}
-		if err := s.apply(e, n); err != nil {
-			return nil, 0, fmt.Errorf("line %d: %w", n, err)
-		}
-		good += int64(len(text)) + 1
-		rest = after
-	}
-	return s, good, nil
-}
-
-func holdsEvent(data []byte) bool {
-	for line := range bytes.SplitSeq(data, []byte("\n")) {
-		if _, err := decode(line); err == nil {
-			return true
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
 	}
-	return false
-}
-
-func decode(text []byte) (event, error) {
-	var e event
-	if len(text) < 10 || text[8] != ' ' {
-		return e, errors.New("not an event")
-	}
-	sum, err := strconv.ParseUint(string(text[:8]), 16, 32)
-	if err != nil || uint32(sum) != crc32.Checksum(text[9:], table) {
-		return e, errors.New("the checksum does not fit")
-	}
-	return e, json.Unmarshal(text[9:], &e)
+	return s, nil
 }
 
 // apply adds an event of line n to the state.
@@ -294,20 +253,10 @@ func (j *Journal) append(e event) error {
 		return j.broken
 	}
 	e.At = j.now().UnixMilli()
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	j.buf.Reset()
-	fmt.Fprintf(&j.buf, "%08x ", crc32.Checksum(text, table))
-	j.buf.Write(text)
-	j.buf.WriteByte('\n')
-	if _, err := j.file.Write(j.buf.Bytes()); err != nil {
-		// Part of the line may be there. The next writer would cut it off too.
-		j.broken = fmt.Errorf("journal: %w", errors.Join(err, j.file.Truncate(j.size)))
+	if err := j.log.Append(e); err != nil {
+		j.broken = fmt.Errorf("journal: %w", err)
 		return j.broken
 	}
-	j.size += int64(j.buf.Len())
 	j.dirty = true
 	return nil
 }
@@ -417,7 +366,7 @@ func (j *Journal) Sync() error {
 		return broken
 	}
 	if dirty {
-		if err := j.file.Sync(); err != nil {
+		if err := j.log.Sync(); err != nil {
 			j.mu.Lock()
 			defer j.mu.Unlock()
 			j.broken = fmt.Errorf("journal: %w", err)
@@ -434,5 +383,5 @@ func (j *Journal) Sync() error {
 func (j *Journal) Close() error {
 	close(j.stop)
 	<-j.done
-	return errors.Join(j.Sync(), j.file.Close())
+	return errors.Join(j.Sync(), j.log.Close())
 }

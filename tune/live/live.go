@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"quicktune/generate/trainer"
+	"quicktune/internal/eventlog"
 	"quicktune/metadataset"
 	"quicktune/search"
 )
@@ -123,17 +124,18 @@ func Run(ctx context.Context, o Options) (*State, error) {
 		return nil, err
 	}
 	o.Dir = dir
-	events, l, err := openLog(filepath.Join(o.Dir, JournalFile), o.Run)
+	path := filepath.Join(o.Dir, JournalFile)
+	events, l, err := openLog(path, o.Run)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{Options: o, log: l, happened: make(chan happening)}
+	r := &run{Options: o, journal: path, log: l, happened: make(chan happening)}
 	r.state = newState(r.score)
 	err = r.replay(events)
 	if err == nil {
 		err = r.work(ctx)
 	}
-	if closed := l.close(); err == nil {
+	if closed := l.Close(); err == nil {
 		err = closed
 	}
 	if err == nil && r.state.Best.Epoch == 0 {
@@ -148,12 +150,13 @@ func Run(ctx context.Context, o Options) (*State, error) {
 // run is one call of Run.
 type run struct {
 	Options
-	log   *log
-	state *State
-	base  float64     // of the clock, when this process began
-	last  trainer.End // that was no good
-	tried int         // trials that failed in a row
-	cut   bool        // the budget does not allow the next epoch of a trial
+	journal string // its path
+	log     *eventlog.Log
+	state   *State
+	base    float64     // of the clock, when this process began
+	last    trainer.End // that was no good
+	tried   int         // trials that failed in a row
+	cut     bool        // the budget does not allow the next epoch of a trial
 
 	happened chan happening
 	workers  sync.WaitGroup
@@ -178,7 +181,7 @@ func (r *run) clock() float64 {
 func (r *run) replay(events []event) error {
 	for i, e := range events {
 		fail := func(format string, args ...any) error {
-			return fmt.Errorf("%s, line %d: %s: it was begun by another version of this program", r.log.path, i+2, fmt.Sprintf(format, args...))
+			return fmt.Errorf("%s, line %d: %s: it was begun by another version of this program", r.journal, i+2, fmt.Sprintf(format, args...))
 		}
 		if e.Kind == kindAsk {
 			p, status := r.Optimizer.Ask()
@@ -190,7 +193,7 @@ func (r *run) replay(events []event) error {
 			}
 		}
 		if err := r.state.apply(e); err != nil {
-			return fmt.Errorf("%s, line %d: %w", r.log.path, i+2, err)
+			return fmt.Errorf("%s, line %d: %w", r.journal, i+2, err)
 		}
 		r.tell(e)
 	}
@@ -203,7 +206,7 @@ func (r *run) replay(events []event) error {
 
 // note adds an event to the journal, the state and what the optimiser knows.
 func (r *run) note(e event) error {
-	if err := r.log.append(e); err != nil {
+	if err := r.log.Append(e); err != nil {
 		return err
 	}
 	if err := r.state.apply(e); err != nil {
@@ -310,7 +313,7 @@ func (r *run) mark() error {
 	if err := r.note(event{Kind: kindMark, Clock: r.clock()}); err != nil {
 		return err
 	}
-	return r.log.file.Sync()
+	return r.log.Sync()
 }
 
 func (r *run) finish(why string) error {
