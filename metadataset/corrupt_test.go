@@ -105,7 +105,7 @@ func (r *rawTable) write(w io.Writer, options ...parquet.WriterOption) {
 	r.t.Helper()
 	var columns []tableColumn
 	for _, c := range r.columns {
-		columns = append(columns, tableColumn{c.name, c.node, c.nullable, func(row int) parquet.Value { return c.values[row] }})
+		columns = append(columns, tableColumn{c.name, c.node, c.nullable, func(dst []parquet.Value, row int) { copy(dst, c.values[row:]) }})
 	}
 	if err := writeTable(w, len(r.columns[0].values), columns, options...); err != nil {
 		r.t.Fatal(err)

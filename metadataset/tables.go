@@ -16,12 +16,27 @@ const metaPrefix = "mf_"
 // rowsPerGroup is the size of a row group of the curves.
 const rowsPerGroup = 1 << 20
 
+// rowsPerBatch is how many rows are handed to the writer at a time. Pages end
+// where a batch does, so it is part of the layout.
+const rowsPerBatch = 4096
+
 // A tableColumn is one column of a file to be written.
 type tableColumn struct {
 	name     string
 	node     parquet.Node
 	nullable bool
-	value    func(row int) parquet.Value // the null value where there is none
+	// fill sets dst to the values of the rows from row on, the null value where
+	// there is none.
+	fill func(dst []parquet.Value, row int)
+}
+
+// each makes a fill of what gives one value.
+func each(value func(row int) parquet.Value) func([]parquet.Value, int) {
+	return func(dst []parquet.Value, row int) {
+		for i := range dst {
+			dst[i] = value(row + i)
+		}
+	}
 }
 
 // writeTable writes one Parquet file. The same columns always give the same
@@ -42,22 +57,25 @@ func writeTable(w io.Writer, rows int, columns []tableColumn, options ...parquet
 		parquet.DataPageVersion(2),
 		parquet.DictionaryMaxBytes(16 << 20),
 	}, options...)...)
-	batch := make([]parquet.Value, 0, 4096)
+	// All columns of some rows, then those of the next: what the rows are made
+	// of lies all over the memory.
+	buf := make([]parquet.Value, min(rows, rowsPerBatch))
 	for from := 0; from < rows; from += rowsPerGroup {
 		to := min(from+rowsPerGroup, rows)
-		for i, cw := range out.ColumnWriters() {
-			c := columns[i]
-			for row := from; row < to; row++ {
-				v, level := c.value(row), 0
-				if c.nullable && !v.IsNull() {
-					level = 1
-				}
-				batch = append(batch, v.Level(0, level, i))
-				if len(batch) == cap(batch) || row == to-1 {
-					if _, err := cw.WriteRowValues(batch); err != nil {
-						return err
+		writers := out.ColumnWriters()
+		for row := from; row < to; row += rowsPerBatch {
+			batch := buf[:min(rowsPerBatch, to-row)]
+			for i, cw := range writers {
+				columns[i].fill(batch, row)
+				for k, v := range batch {
+					level := 0
+					if columns[i].nullable && !v.IsNull() {
+						level = 1
 					}
-					batch = batch[:0]
+					batch[k] = v.Level(0, level, i)
+				}
+				if _, err := cw.WriteRowValues(batch); err != nil {
+					return err
 				}
 			}
 		}
@@ -126,44 +144,44 @@ func floatOrNull(v float32) parquet.Value {
 func rowNumber(row int) parquet.Value { return parquet.Int32Value(int32(row)) }
 
 func datasetColumns(datasets []Dataset, metaFeatures []string) []tableColumn {
-	columns := []tableColumn{{"dataset", textNode, false, func(row int) parquet.Value { return text(datasets[row].Name) }}}
+	columns := []tableColumn{{"dataset", textNode, false, each(func(row int) parquet.Value { return text(datasets[row].Name) })}}
 	for _, name := range descriptorNames {
-		columns = append(columns, tableColumn{name, longNode, true, func(row int) parquet.Value {
+		columns = append(columns, tableColumn{name, longNode, true, each(func(row int) parquet.Value {
 			if n := *datasets[row].descriptor(name); n != 0 {
 				return parquet.Int64Value(int64(n))
 			}
 			return parquet.NullValue()
-		}})
+		})})
 	}
 	for i, name := range metaFeatures {
-		columns = append(columns, tableColumn{metaPrefix + name, realNode, true, func(row int) parquet.Value {
+		columns = append(columns, tableColumn{metaPrefix + name, realNode, true, each(func(row int) parquet.Value {
 			if f := datasets[row].MetaFeatures; len(f) > 0 {
 				return realOrNull(f[i])
 			}
 			return parquet.NullValue()
-		}})
+		})})
 	}
 	return columns
 }
 
 func modelColumns(models []Model) []tableColumn {
-	columns := []tableColumn{{"model", textNode, false, func(row int) parquet.Value { return text(models[row].Name) }}}
+	columns := []tableColumn{{"model", textNode, false, each(func(row int) parquet.Value { return text(models[row].Name) })}}
 	for i, name := range modelNumbers {
-		columns = append(columns, tableColumn{name, realNode, true, func(row int) parquet.Value {
+		columns = append(columns, tableColumn{name, realNode, true, each(func(row int) parquet.Value {
 			return realOrNull(*models[row].number(i))
-		}})
+		})})
 	}
 	return columns
 }
 
 func configColumns(curves []*InputCurve, hyper []hyperColumn, model *hyperColumn) []tableColumn {
 	columns := []tableColumn{
-		{"config", countNode, false, rowNumber},
-		{"id", textNode, false, func(row int) parquet.Value { return text(curves[row].ID) }},
-		{"dataset", nameNode, false, func(row int) parquet.Value { return text(curves[row].Dataset) }},
+		{"config", countNode, false, each(rowNumber)},
+		{"id", textNode, false, each(func(row int) parquet.Value { return text(curves[row].ID) })},
+		{"dataset", nameNode, false, each(func(row int) parquet.Value { return text(curves[row].Dataset) })},
 	}
 	if model == nil {
-		columns = append(columns, tableColumn{"model", nameNode, true, func(int) parquet.Value { return parquet.NullValue() }})
+		columns = append(columns, tableColumn{"model", nameNode, true, each(func(int) parquet.Value { return parquet.NullValue() })})
 	} else {
 		columns = append(columns, hyperTableColumn(curves, *model))
 	}
@@ -191,7 +209,7 @@ func hyperTableColumn(curves []*InputCurve, c hyperColumn) tableColumn {
 	default:
 		t.node = nameNode
 	}
-	t.value = func(row int) parquet.Value {
+	t.fill = each(func(row int) parquet.Value {
 		v := curves[row].Config[c.param]
 		switch {
 		case v.IsInactive() || isNone(v):
@@ -204,16 +222,16 @@ func hyperTableColumn(curves []*InputCurve, c hyperColumn) tableColumn {
 			return parquet.DoubleValue(v.Num())
 		}
 		return text(v.String())
-	}
+	})
 	return t
 }
 
 func endColumns(curves []*InputCurve) []tableColumn {
 	return []tableColumn{
-		{"config", countNode, false, rowNumber},
-		{"end", nameNode, false, func(row int) parquet.Value { return text(string(curves[row].End)) }},
-		{"reason", textNode, true, func(row int) parquet.Value { return textOrNull(curves[row].Reason) }},
-		{"epochs", countNode, false, func(row int) parquet.Value { return parquet.Int32Value(int32(curves[row].epochs())) }},
+		{"config", countNode, false, each(rowNumber)},
+		{"end", nameNode, false, each(func(row int) parquet.Value { return text(string(curves[row].End)) })},
+		{"reason", textNode, true, each(func(row int) parquet.Value { return textOrNull(curves[row].Reason) })},
+		{"epochs", countNode, false, each(func(row int) parquet.Value { return parquet.Int32Value(int32(curves[row].epochs())) })},
 	}
 }
 
@@ -226,19 +244,29 @@ func curveColumns(curves []*InputCurve, lo, hi int, columns []Column) []tableCol
 		}
 	}
 	table := []tableColumn{
-		{"config", countNode, false, func(row int) parquet.Value { return parquet.Int32Value(config[row]) }},
-		{"epoch", countNode, false, func(row int) parquet.Value { return parquet.Int32Value(epoch[row]) }},
+		{"config", countNode, false, each(func(row int) parquet.Value { return parquet.Int32Value(config[row]) })},
+		{"epoch", countNode, false, each(func(row int) parquet.Value { return parquet.Int32Value(epoch[row]) })},
 	}
 	for _, c := range columns {
 		of := make([][]float32, hi-lo) // of each curve
 		for i := range of {
 			of[i] = curves[lo+i].Values[c]
 		}
-		table = append(table, tableColumn{string(c), curveNode, true, func(row int) parquet.Value {
-			if values := of[int(config[row])-lo]; values != nil {
-				return floatOrNull(values[epoch[row]-1])
+		table = append(table, tableColumn{string(c), curveNode, true, func(dst []parquet.Value, row int) {
+			for len(dst) > 0 { // curve by curve
+				at := int(config[row])
+				first := int(epoch[row]) - 1
+				n := min(len(dst), curves[at].epochs()-first)
+				values := of[at-lo]
+				for i := range dst[:n] {
+					if values != nil {
+						dst[i] = floatOrNull(values[first+i])
+					} else {
+						dst[i] = parquet.NullValue()
+					}
+				}
+				dst, row = dst[n:], row+n
 			}
-			return parquet.NullValue()
 		}})
 	}
 	return table
