@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -247,12 +245,9 @@ func (f *probeFlags) probeEmbedded(ctx context.Context, split *trainer.Images, t
 			if err != nil {
 				return err
 			}
-			content, err := w.Encode()
-			if err != nil {
+			if t.Weights, err = w.Fingerprint(); err != nil {
 				return err
 			}
-			hash := sha256.Sum256(content)
-			t.Weights = hex.EncodeToString(hash[:8])
 			start := cputime.Thread()
 			data, err := selembedded.Probe(w, pixels, t.labels, options)
 			t.Seconds = (cputime.Thread() - start).Seconds()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -99,13 +98,11 @@ func newExperts(ctx context.Context, models []string, parallel int) ([]*expert, 
 		if err != nil {
 			return nil, err
 		}
-		data, err := w.Encode()
+		hash, err := w.Fingerprint()
 		if err != nil {
 			return nil, err
 		}
-		h := fnv.New64a()
-		h.Write(data)
-		out[i] = &expert{weights: w, hash: fmt.Sprintf("%016x", h.Sum64())}
+		out[i] = &expert{weights: w, hash: hash}
 		if sources[w.Source] == nil {
 			if sources[w.Source], err = builtin.Draw(ctx, w.Source, sourceImages); err != nil {
 				return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math"
 	"slices"
 
@@ -91,18 +90,16 @@ func network(name string, classes int) (*vision.Network[float32], string, error)
 	if err != nil {
 		return nil, "", err
 	}
-	encoded, err := weights.Encode()
+	hash, err := weights.Fingerprint()
 	if err != nil {
 		return nil, "", err
 	}
-	h := fnv.New64a()
-	h.Write(encoded)
 	net, err := vision.New[float32](name, classes)
 	if err != nil {
 		return nil, "", err
 	}
 	net.Init(seed)
-	return net, fmt.Sprintf("%016x", h.Sum64()), net.SetBody(weights)
+	return net, hash, net.SetBody(weights)
 }
 
 // kernels are the kernels that are compared, with the seconds they took.

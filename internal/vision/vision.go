@@ -10,6 +10,7 @@ package vision
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 	"strings"
 
@@ -464,6 +465,18 @@ func (w *Weights) Encode() ([]byte, error) {
 		f.Tensors = append(f.Tensors, t)
 	}
 	return safetensors.Encode(f)
+}
+
+// Fingerprint names the weights in files of what was measured with them: the
+// 64-bit FNV-1a hash of their encoding, in hexadecimal digits.
+func (w *Weights) Fingerprint() (string, error) {
+	data, err := w.Encode()
+	if err != nil {
+		return "", err
+	}
+	h := fnv.New64a()
+	h.Write(data)
+	return fmt.Sprintf("%016x", h.Sum64()), nil
 }
 
 // DecodeWeights reads what Encode wrote. It refuses numbers that are not
