@@ -302,11 +302,7 @@ func (r *Report) WriteText(out io.Writer) error {
 			if row.Published {
 				name += ", as printed"
 			}
-			interval := "-"
-			if row.Tau.Low != nil {
-				interval = fmt.Sprintf("[%.3f, %.3f]", *row.Tau.Low, *row.Tau.High)
-			}
-			fmt.Fprintf(w, "  %s\t%.3f\t%s\t%s\t%s\t%s\t%s\t%s\n", name, row.Tau.Mean, interval, Digits(row.TauByAccuracy, 3),
+			fmt.Fprintf(w, "  %s\t%.3f\t%s\t%s\t%s\t%s\t%s\t%s\n", name, row.Tau.Mean, row.Tau.interval(3), Digits(row.TauByAccuracy, 3),
 				Digits(row.Spearman, 3), Digits(row.Regret1, 2), Digits(row.Regret3, 2), Digits(row.Selections, 2))
 		}
 		if err := w.Flush(); err != nil {
