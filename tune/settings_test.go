@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -172,5 +173,25 @@ func TestScoresOrderTheFirstTrials(t *testing.T) {
 	with, without := first(), first("--scores=false")
 	if slices.Equal(with, without) {
 		t.Errorf("with and without scores the candidates are %v", with)
+	}
+}
+
+// What somebody would begin with is open to every method.
+func TestMethodsWithoutForecastsMayTryTheDefaultSettings(t *testing.T) {
+	data := folder(t, 20, "a", "b")
+	for _, n := range []int{4, 40} {
+		out, _ := found(t, data, "--method", "random", "--candidates", strconv.Itoa(n), "--time-filter=false")
+		p := plan(t, out)
+		usual := make(map[string]int) // candidates of each network with settings around the default
+		for _, c := range p.Candidates {
+			if c["opt"].String() == "adamw" && c["smoothing"].Num() == 0.1 && c["weight_decay"].Num() == 0.01 && c["batch_size"].Num() == 32 &&
+				c["mixup"].Num() == 0 && c["warmup_epochs"].Num() == 0 {
+				usual[c["model"].String()]++
+			}
+		}
+		want := min(n/4, 12) // of each of two networks: half of the candidates, and no more than there are
+		if len(p.Candidates) != n || usual["mixer_xs"] < want || usual["separable_xs"] < want || usual["mixer_xs"]+usual["separable_xs"] > n/2+2 {
+			t.Errorf("%d candidates for %d, around the default settings: %v", len(p.Candidates), n, usual)
+		}
 	}
 }
