@@ -311,8 +311,7 @@ type dyhpoSurrogate struct {
 	norm     batchNorm
 	cw, cb   *nn.Tensor // weights [4, 1, 3] and biases of the convolution
 
-	rawNoise, mean, rawScale, rawLength *nn.Tensor
-
+	raw    gp.Raw
 	gp     gp.Process
 	adam   nn.Adam
 	ws     nn.Workspace
@@ -330,22 +329,16 @@ func (s *dyhpoSurrogate) init(inputs int, rng *rand.Rand) {
 	s.cw, s.cb = p.Add("cnn.0.weight", dyhpoChannels, 1, dyhpoKernel), p.Add("cnn.0.bias", dyhpoChannels)
 	layers := len(p.Tensors)
 	s.norm = newBatchNorm(p, "bn1", dyhpoHidden)
-	s.rawNoise, s.mean = p.Add("raw_noise", 1), p.Add("raw_constant")
-	s.rawScale, s.rawLength = p.Add("raw_outputscale"), p.Add("raw_lengthscale", 1, 1)
+	s.raw = gp.Raw{
+		Noise: p.Add("raw_noise", 1), Mean: p.Add("raw_constant"),
+		OutputScale: p.Add("raw_outputscale"), LengthScale: p.Add("raw_lengthscale", 1, 1),
+		NoiseFloor: dyhpoNoise,
+	}
 	p.Pack()
 	nn.Init(p.Tensors[:layers], rng)
 	s.norm.init()
 	s.adam.Reset()
 	s.gp.Reset()
-}
-
-func (s *dyhpoSurrogate) hyperparameters() gp.Hyperparameters {
-	return gp.Hyperparameters{
-		Mean:        s.mean.Value[0],
-		Noise:       dyhpoNoise + nn.Softplus(s.rawNoise.Value[0]),
-		OutputScale: nn.Softplus(s.rawScale.Value[0]),
-		LengthScale: nn.Softplus(s.rawLength.Value[0]),
-	}
 }
 
 // forward returns the features of a batch, valid until the next call.
@@ -420,15 +413,12 @@ func (s *dyhpoSurrogate) backward(b *dyhpoBatch, dout nn.Matrix) {
 func (s *dyhpoSurrogate) loss(b *dyhpoBatch, y []float64) (float64, error) {
 	z := s.forward(b, true)
 	dz := s.ws.Get(z.Rows, z.Cols)
-	v, dh, err := s.gp.Marginal(dz, z, y, s.hyperparameters())
+	v, dh, err := s.gp.Marginal(dz, z, y, s.raw.Hyperparameters())
 	if err != nil {
 		return 0, err
 	}
 	s.params.ZeroGrad()
-	s.mean.Grad[0] = dh.Mean
-	s.rawNoise.Grad[0] = dh.Noise * nn.Sigmoid(s.rawNoise.Value[0])
-	s.rawScale.Grad[0] = dh.OutputScale * nn.Sigmoid(s.rawScale.Value[0])
-	s.rawLength.Grad[0] = dh.LengthScale * nn.Sigmoid(s.rawLength.Value[0])
+	s.raw.SetGradient(dh)
 	s.backward(b, dz)
 	if !nn.Finite(s.params.Grad) {
 		return 0, gp.ErrNotFinite
@@ -454,7 +444,7 @@ func (s *dyhpoSurrogate) train(b *dyhpoBatch, y []float64, steps int, rate float
 
 // extend conditions the process on further rows.
 func (s *dyhpoSurrogate) extend(b *dyhpoBatch, y []float64) error {
-	return s.gp.Extend(s.forward(b, false), y, s.hyperparameters())
+	return s.gp.Extend(s.forward(b, false), y, s.raw.Hyperparameters())
 }
 
 // predict writes the posterior mean and the deviation of an observation, and

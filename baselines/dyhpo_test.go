@@ -43,8 +43,8 @@ func TestDyHPOsDeepKernelIsThatOfTorch(t *testing.T) {
 	var s dyhpoSurrogate
 	s.init(golden.Inputs, stream.New("test", 0))
 	tensors := map[string]*nn.Tensor{
-		"gp.likelihood.noise_covar.raw_noise": s.rawNoise, "gp.mean_module.raw_constant": s.mean,
-		"gp.covar_module.raw_outputscale": s.rawScale, "gp.covar_module.base_kernel.raw_lengthscale": s.rawLength,
+		"gp.likelihood.noise_covar.raw_noise": s.raw.Noise, "gp.mean_module.raw_constant": s.raw.Mean,
+		"gp.covar_module.raw_outputscale": s.raw.OutputScale, "gp.covar_module.base_kernel.raw_lengthscale": s.raw.LengthScale,
 	}
 	for _, p := range s.params.Tensors[:6] {
 		tensors[p.Name] = p

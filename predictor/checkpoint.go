@@ -82,7 +82,7 @@ func (m *Model) Save(path string) error {
 	h := header{
 		Version:      CheckpointVersion,
 		Architecture: m.Performance.arch,
-		NoiseFloor:   m.Performance.noiseFloor,
+		NoiseFloor:   m.Performance.raw.NoiseFloor,
 		CostOptions:  m.Cost.opt,
 		Info:         m.Info,
 	}
@@ -147,7 +147,7 @@ func modelFrom(f *safetensors.File) (*Model, error) {
 		}
 	}
 	m := &Model{Info: h.Info, Performance: newDeepKernel(h.Architecture), Cost: newCost(h.Architecture, h.CostOptions)}
-	m.Performance.noiseFloor = h.NoiseFloor
+	m.Performance.raw.NoiseFloor = h.NoiseFloor
 	performance, cost := Weights{}, Weights{}
 	for _, t := range f.Tensors {
 		if name, ok := strings.CutPrefix(t.Name, "performance."); ok {

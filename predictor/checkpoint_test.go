@@ -42,7 +42,7 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.safetensors")
 	for _, a := range []Architecture{small(), Reference()} {
 		m := model(t, a)
-		m.Performance.noiseFloor = 2e-4
+		m.Performance.raw.NoiseFloor = 2e-4
 		configs := sample(t, 50)
 		if a.Config() == ReferenceInputs {
 			var err error
@@ -57,7 +57,7 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(got.Performance.arch, m.Performance.arch) || got.Performance.noiseFloor != 2e-4 || got.Cost.opt != m.Cost.opt {
+		if !reflect.DeepEqual(got.Performance.arch, m.Performance.arch) || got.Performance.raw.NoiseFloor != 2e-4 || got.Cost.opt != m.Cost.opt {
 			t.Errorf("loaded %+v", got.Performance.arch)
 		}
 		if !slices.Equal(weightsOf(got), weightsOf(m)) {

@@ -190,13 +190,9 @@ type DeepKernel struct {
 	params   *nn.Params
 	features *features
 
-	// The free parameters of the process; noise variance, output scale and
-	// length scale are softplus(raw), the noise above a floor.
-	rawNoise, mean, rawScale, rawLength *nn.Tensor
-	noiseFloor                          float64
-
-	gp gp.Process
-	dz nn.Workspace
+	raw gp.Raw
+	gp  gp.Process
+	dz  nn.Workspace
 
 	adam   nn.Adam // of Fit
 	lbfgs  nn.LBFGS
@@ -219,12 +215,15 @@ func NewDeepKernel(a Architecture, rng *rand.Rand) (*DeepKernel, error) {
 
 func newDeepKernel(a Architecture) *DeepKernel {
 	p := &nn.Params{}
-	k := &DeepKernel{arch: a, params: p, noiseFloor: NoiseFloor}
+	k := &DeepKernel{arch: a, params: p}
 	k.features = newFeatures(p, "feature_extractor.", a, true)
-	k.rawNoise = p.Add("likelihood.noise_covar.raw_noise", 1)
-	k.mean = p.Add("mean_module.raw_constant")
-	k.rawScale = p.Add("covar_module.raw_outputscale")
-	k.rawLength = p.Add("covar_module.base_kernel.raw_lengthscale", 1, 1)
+	k.raw = gp.Raw{
+		Noise:       p.Add("likelihood.noise_covar.raw_noise", 1),
+		Mean:        p.Add("mean_module.raw_constant"),
+		OutputScale: p.Add("covar_module.raw_outputscale"),
+		LengthScale: p.Add("covar_module.base_kernel.raw_lengthscale", 1, 1),
+		NoiseFloor:  NoiseFloor,
+	}
 	p.Pack()
 	return k
 }
@@ -233,7 +232,7 @@ func newDeepKernel(a Architecture) *DeepKernel {
 // nothing.
 func (k *DeepKernel) Clone() *DeepKernel {
 	c := newDeepKernel(k.arch)
-	c.noiseFloor = k.noiseFloor
+	c.raw.NoiseFloor = k.raw.NoiseFloor
 	copy(c.params.Value, k.params.Value)
 	return c
 }
@@ -242,7 +241,7 @@ func (k *DeepKernel) Clone() *DeepKernel {
 // architecture, and forgets the data that k was conditioned on.
 func (k *DeepKernel) CopyWeights(src *DeepKernel) {
 	copy(k.params.Value, src.params.Value)
-	k.noiseFloor = src.noiseFloor
+	k.raw.NoiseFloor = src.raw.NoiseFloor
 	k.gp.Reset()
 }
 
@@ -253,14 +252,7 @@ func (k *DeepKernel) Architecture() Architecture { return k.arch }
 type Hyperparameters = gp.Hyperparameters
 
 // Hyperparameters returns the current ones.
-func (k *DeepKernel) Hyperparameters() Hyperparameters {
-	return Hyperparameters{
-		Mean:        k.mean.Value[0],
-		Noise:       k.noiseFloor + nn.Softplus(k.rawNoise.Value[0]),
-		OutputScale: nn.Softplus(k.rawScale.Value[0]),
-		LengthScale: nn.Softplus(k.rawLength.Value[0]),
-	}
-}
+func (k *DeepKernel) Hyperparameters() Hyperparameters { return k.raw.Hyperparameters() }
 
 // Embed returns the embeddings of the rows of b, one row each, in a fresh
 // matrix.
@@ -313,10 +305,7 @@ func (k *DeepKernel) processLoss(dz, z nn.Matrix, y []float64) (float64, error) 
 		return 0, err
 	}
 	k.params.ZeroGrad()
-	k.mean.Grad[0] = dh.Mean
-	k.rawNoise.Grad[0] = dh.Noise * nn.Sigmoid(k.rawNoise.Value[0])
-	k.rawScale.Grad[0] = dh.OutputScale * nn.Sigmoid(k.rawScale.Value[0])
-	k.rawLength.Grad[0] = dh.LengthScale * nn.Sigmoid(k.rawLength.Value[0])
+	k.raw.SetGradient(dh)
 	return loss, nil
 }
 

@@ -43,7 +43,7 @@ func (k *DeepKernel) SetReference(extractor, process Weights) error {
 	if err := setWeights(k.params, all); err != nil {
 		return err
 	}
-	k.noiseFloor = floor
+	k.raw.NoiseFloor = floor
 	k.gp.Reset()
 	return nil
 }

@@ -18,6 +18,32 @@ type Hyperparameters struct {
 	LengthScale float64
 }
 
+// Raw are hyperparameters as they are fitted: free numbers, a tensor of one each.
+// Noise, output scale and length scale are their softplus, as in GPyTorch.
+type Raw struct {
+	Noise, Mean, OutputScale, LengthScale *nn.Tensor
+	NoiseFloor                            float64 // is added to the noise
+}
+
+// Hyperparameters returns what the numbers stand for.
+func (r *Raw) Hyperparameters() Hyperparameters {
+	return Hyperparameters{
+		Mean:        r.Mean.Value[0],
+		Noise:       r.NoiseFloor + nn.Softplus(r.Noise.Value[0]),
+		OutputScale: nn.Softplus(r.OutputScale.Value[0]),
+		LengthScale: nn.Softplus(r.LengthScale.Value[0]),
+	}
+}
+
+// SetGradient sets the derivatives by the numbers, given those by the
+// hyperparameters.
+func (r *Raw) SetGradient(dh Hyperparameters) {
+	r.Mean.Grad[0] = dh.Mean
+	r.Noise.Grad[0] = dh.Noise * nn.Sigmoid(r.Noise.Value[0])
+	r.OutputScale.Grad[0] = dh.OutputScale * nn.Sigmoid(r.OutputScale.Value[0])
+	r.LengthScale.Grad[0] = dh.LengthScale * nn.Sigmoid(r.LengthScale.Value[0])
+}
+
 // ErrNotFinite is returned where inputs or hyperparameters lead to a likelihood
 // that is no number.
 var ErrNotFinite = errors.New("gp: the inputs or the hyperparameters lead to numbers that are not finite")
