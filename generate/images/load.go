@@ -35,7 +35,7 @@ const (
 	// maxArchiveBytes bounds what the pictures of an archive may unpack to.
 	maxArchiveBytes = 64 << 30
 	// maxTableBytes bounds labels.csv and info.json.
-	maxTableBytes = 1 << 30
+	maxTableBytes = 256 << 20
 	// maxBroken is the share of broken pictures, one in maxBroken, beyond which
 	// a data set is refused.
 	maxBroken = 10
