@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,7 +48,11 @@ type job struct {
 //
 //	QUICKTUNE_KILLS=200 go test . -run Histories -timeout 1h
 //
-// is a longer history.
+// is a longer history. QUICKTUNE_THROUGH names a program that the commands run
+// through; this one makes a slow disk, on which a kill has more time to hit what is
+// written but not yet there:
+//
+//	strace -f -qq -o /dev/null -e trace=fsync,write,pwrite64 -e inject=fsync:delay_exit=400000 -e inject=write,pwrite64:delay_exit=3000
 func TestHistoriesOfKills(t *testing.T) {
 	kills := 6
 	if n, err := strconv.Atoi(os.Getenv("QUICKTUNE_KILLS")); err == nil {
@@ -98,7 +103,8 @@ func TestHistoriesOfKills(t *testing.T) {
 		for i, a := range j.args {
 			args[i] = strings.Replace(a, "OUT", out, 1)
 		}
-		c := exec.Command(filepath.Join(tmp, j.command), args...)
+		args = slices.Concat(strings.Fields(os.Getenv("QUICKTUNE_THROUGH")), []string{filepath.Join(tmp, j.command)}, args)
+		c := exec.Command(args[0], args[1:]...)
 		c.Dir = root
 		c.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(tmp, "cache"))
 		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
