@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -131,18 +133,55 @@ func provide(ctx context.Context, p *plan.Plan, keep int) func(name string) (*tr
 }
 
 func newDatasets(stdout io.Writer) *cobra.Command {
-	return &cobra.Command{
-		Use:     "datasets",
-		Short:   "list the data sets that need no file",
-		Example: "  go run ./generate datasets",
-		Args:    cli.Arguments(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
-			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tCLASSES\tPICTURES\tWHAT IS TOLD APART\tLICENCE")
-			for _, d := range builtin.Targets() {
-				fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", d.Name, d.Classes, d.Pictures, d.Title, d.Licence)
+	var save, out string
+	c := &cobra.Command{
+		Use:   "datasets",
+		Short: "list the data sets that need no file, or write one to a folder",
+		Long: `Datasets lists the data sets that come with the program. With --save, one of them is
+written as PNG files of 32 x 32 pixels, a folder for each class, which is what every
+--data takes.`,
+		Example: `  go run ./generate datasets
+  go run ./generate datasets --save fashion --out pictures/fashion`,
+		Args: cli.Arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if save == "" && out == "" {
+				return listDatasets(stdout)
 			}
-			return w.Flush()
+			return saveDataset(c.Context(), save, out, stdout)
 		},
 	}
+	c.Flags().StringVar(&save, "save", "", "data set to write")
+	c.Flags().StringVar(&out, "out", "", "folder to write it to, which must not exist")
+	return c
+}
+
+func listDatasets(stdout io.Writer) error {
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tCLASSES\tPICTURES\tWHAT IS TOLD APART\tLICENCE")
+	for _, d := range builtin.Targets() {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", d.Name, d.Classes, d.Pictures, d.Title, d.Licence)
+	}
+	return w.Flush()
+}
+
+func saveDataset(ctx context.Context, name, dir string, stdout io.Writer) error {
+	switch {
+	case name == "":
+		return cli.Inputf("--out %s: name the data set to write there: --save NAME", dir)
+	case dir == "":
+		return cli.Inputf("--save %s: name the folder to write it to: --out DIR", name)
+	}
+	s, err := builtin.Load(ctx, name)
+	if err != nil {
+		return cli.Inputf("--save: %w", err)
+	}
+	err = s.WriteFolder(ctx, dir)
+	if errors.Is(err, fs.ErrExist) {
+		return cli.Inputf("--out %s: there is something already: choose another folder", dir)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%d pictures of %d classes written to %s\n", s.Len(), len(s.Classes), dir)
+	return nil
 }

@@ -266,6 +266,23 @@ func TestListOfDatasets(t *testing.T) {
 	}
 }
 
+func TestADataSetIsWrittenToAFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pictures", "fashion")
+	if out := mustRun(t, "datasets", "--save", "fashion", "--out", dir); out != "1200 pictures of 10 classes written to "+dir+"\n" {
+		t.Errorf("it prints %q", out)
+	}
+	for _, c := range []struct{ args, want string }{
+		{"--save fashion --out " + dir, "there is something already"},
+		{"--save fashion", "--out DIR"},
+		{"--out " + dir, "--save NAME"},
+		{"--save fashon --out " + dir + "2", "fashon"},
+	} {
+		if _, err := command(t, append([]string{"datasets"}, strings.Fields(c.args)...)...); cli.ExitCode(err) != cli.ExitUsage || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.args, err, c.want)
+		}
+	}
+}
+
 // The examples of the help are command lines that are understood: run as dry
 // runs where they would train for long.
 func TestExamplesOfTheHelpAreUnderstood(t *testing.T) {
