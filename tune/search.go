@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -277,7 +278,7 @@ func explain(err error, dir string, state *live.State) error {
 	return cli.Input(err)
 }
 
-func tenth(seconds float64) float64 { return float64(int(10*seconds)) / 10 }
+func tenth(seconds float64) float64 { return math.Round(10*seconds) / 10 }
 
 // printResult tells what was found and how to use it.
 func printResult(w io.Writer, x *session.Session, r *session.Result) {
