@@ -138,10 +138,10 @@ func TestASpaceOfYourOwnIsSearched(t *testing.T) {
 }
 
 func TestTheFirstLookAndTheTimeFilterCanBeSwitchedOff(t *testing.T) {
-	// An epoch of the whole of vit_l takes about all of the budget.
+	// An epoch of the whole of vit_l takes most of the budget.
 	data := folder(t, 200, "a", "b", "c", "d")
 	with := func(more ...string) session.Plan {
-		out, _ := found(t, data, append([]string{"--method", "asha", "--models", "vit_l", "--candidates", "40", "--budget", "1100ms"}, more...)...)
+		out, _ := found(t, data, append([]string{"--method", "asha", "--models", "vit_l", "--candidates", "40", "--budget", "1500ms"}, more...)...)
 		return plan(t, out)
 	}
 	all := with()
