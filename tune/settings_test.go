@@ -12,6 +12,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"quicktune/generate/trainer"
 	"quicktune/metadataset"
 	"quicktune/tune/report"
 	"quicktune/tune/session"
@@ -192,6 +193,31 @@ func TestMethodsWithoutForecastsMayTryTheDefaultSettings(t *testing.T) {
 		want := min(n/4, 12) // of each of two networks: half of the candidates, and no more than there are
 		if len(p.Candidates) != n || usual["mixer_xs"] < want || usual["separable_xs"] < want || usual["mixer_xs"]+usual["separable_xs"] > n/2+2 {
 			t.Errorf("%d candidates for %d, around the default settings: %v", len(p.Candidates), n, usual)
+		}
+	}
+}
+
+// The usual settings are tried only as far as the space allows them.
+func TestAllCandidatesLieInTheSpaceOfTheUser(t *testing.T) {
+	s, err := trainer.Space(50)
+	must(t, err)
+	data, err := s.MarshalJSON()
+	must(t, err)
+	var text map[string]any
+	must(t, json.Unmarshal(data, &text))
+	for _, p := range text["hyperparameters"].([]any) {
+		if h := p.(map[string]any); h["name"] == "lr" {
+			h["choices"] = []any{0.005}
+		}
+	}
+	data, err = json.Marshal(text)
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "space.json")
+	must(t, os.WriteFile(file, data, 0o666))
+	out, _ := found(t, folder(t, 20, "a", "b"), "--space", file)
+	for _, c := range plan(t, out).Candidates {
+		if lr := c["lr"]; !lr.IsInactive() && lr.Num() != 0.005 {
+			t.Fatalf("a candidate has the learning rate %v", lr)
 		}
 	}
 }

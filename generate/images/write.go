@@ -21,10 +21,14 @@ import (
 // classes from there. The directory is seen whole or not at all; a process that is
 // killed leaves dir+".new.tmp" behind, which the next one replaces.
 func (s *Set) WriteFolder(ctx context.Context, dir string) error {
-	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", dir, errors.Join(err, fs.ErrExist))
+	dir = filepath.Clean(dir)
+	switch _, err := os.Lstat(dir); {
+	case err == nil:
+		return fmt.Errorf("%s: %w", dir, fs.ErrExist)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
-	fresh := filepath.Clean(dir) + ".new.tmp"
+	fresh := dir + ".new.tmp"
 	if err := errors.Join(os.RemoveAll(fresh), os.MkdirAll(fresh, 0o777)); err != nil {
 		return err
 	}
@@ -35,7 +39,7 @@ func (s *Set) WriteFolder(ctx context.Context, dir string) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(fresh))
 	}
-	return atomicfile.SyncDir(filepath.Dir(filepath.Clean(dir)))
+	return atomicfile.SyncDir(filepath.Dir(dir))
 }
 
 func (s *Set) writeClasses(ctx context.Context, dir string) error {

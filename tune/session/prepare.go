@@ -403,14 +403,9 @@ func (x *Session) choose(m *method) (err error) {
 		return err
 	}
 	x.space = from
-	if known != nil {
-		if err := x.translate(from, known); err != nil {
-			return err
-		}
-	}
 	var begin []space.Config
 	if s.Trainer != Exec {
-		begin = variants(x.space, distinct(modelsOf(x.space, x.configs)))
+		begin = variants(from, distinct(modelsOf(from, x.configs)))
 	}
 	if known == nil {
 		// What somebody would begin with is open to every method, but it is at
@@ -419,10 +414,14 @@ func (x *Session) choose(m *method) (err error) {
 		if x.configs, err = draw(from, models, n-len(begin), s.Seed); err != nil {
 			return err
 		}
-		x.configs = unique(x.space, slices.Concat(begin, x.configs))
+	}
+	x.configs = unique(from, slices.Concat(begin, x.configs))
+	if known == nil {
 		return nil
 	}
-	x.configs = unique(x.space, slices.Concat(begin, x.configs))
+	if err := x.translate(from, known); err != nil {
+		return err
+	}
 	d := forecast.Descriptors{Samples: x.Plan.Data.Train, Classes: len(x.Plan.Data.Classes)}
 	x.configs, err = promising(m.forecasts, d, x.configs, modelsOf(x.space, x.configs), s.Candidates, s.Budget)
 	return err
