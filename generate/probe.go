@@ -67,6 +67,9 @@ names some. What is there already is not made again.`,
   go run ./generate probe --trainer timm --models resnet18,vit_tiny_patch16_224 --data my-photos.zip --out results/runs/probes-timm`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := cli.Conditions(c.Flags()); err != nil {
+				return err
+			}
 			return runProbe(c.Context(), f, stdout, stderr)
 		},
 	}

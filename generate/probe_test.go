@@ -86,7 +86,7 @@ func TestBadProbeFlags(t *testing.T) {
 		{"--out x --per-class 0", "at least 1"},
 		{"--out x --trainer jax", "use embedded or timm"},
 		{"--out x --models resnet18", "--models"},
-		{"--out x --image-size -1", "cannot be negative"},
+		{"--trainer timm --out x --image-size -1", "cannot be negative"},
 		{"--out x --trainer timm --models resnet18 --datasets loops --python /nowhere/python", "/nowhere/python"},
 	} {
 		_, err := command(t, append([]string{"probe"}, strings.Fields(c.args)...)...)

@@ -70,6 +70,9 @@ interrupted or not. With --clock measured, it costs what it took here.`,
   go run ./generate --models vit_s --set lr=0.001,0.01 --set opt=adamw --configs 4 --epochs 2 --out results/runs/narrow`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := cli.Conditions(c.Flags()); err != nil {
+				return err
+			}
 			if f.trainer == timmName {
 				f.timmDefaults(c.Flags().Changed)
 			}

@@ -296,8 +296,10 @@ func TestBadInputIsOneLine(t *testing.T) {
 		{"predict with a picture", []string{"predict", "--model", filepath.Join(good, "a", "1.png"), "x.png"}, "1.png"},
 		{"export of nothing", []string{"export", empty}, "holds no network yet"},
 		{"export as a picture", []string{"export", empty, "--format", "jpeg"}, "--format jpeg: want one of safetensors, pth, onnx"},
-		{"jobs of a cluster for the embedded networks", counted(good, out(), "--dispatch", "slurm"), "--dispatch slurm is for --trainer timm"},
-		{"another dispatch", counted(good, out(), "--dispatch", "ray"), "--dispatch ray: want local or slurm"},
+		{"jobs of a cluster for the embedded networks", counted(good, out(), "--dispatch", "slurm"), "--dispatch: only with --trainer timm"},
+		{"GPUs for the embedded networks", counted(good, out(), "--gpus", "0"), "--gpus: only with --trainer timm"},
+		{"a partition of this machine", counted(good, out(), "--trainer", "timm", "--partition", "gpu"), "--partition: only with --dispatch slurm"},
+		{"another dispatch", counted(good, out(), "--trainer", "timm", "--dispatch", "ray"), "--dispatch ray: want local or slurm"},
 
 		{"train from nothing", []string{"train", "--from", filepath.Join(empty, "incumbent.json"), "--out", out()}, "--from"},
 		{"compare nothing", []string{"compare", "--budget", "1s"}, "--data"},

@@ -60,7 +60,7 @@ const defaultJobs = 4
 func newSearch(stdout, stderr io.Writer) *cobra.Command {
 	var f searchFlags
 	c := &cobra.Command{
-		Use:   "tune",
+		Use:   "tune --data PICTURES",
 		Short: "find and fine-tune the best pretrained network for your pictures",
 		Long: `Tune looks at your pictures, a folder or zip archive with a folder for each class
 or in the Meta-Album layout, and fine-tunes pretrained networks on them: many
@@ -84,6 +84,9 @@ With --exec, any program can be tuned that speaks JSON lines: docs/exec.md.`,
 			if f.resume != "" {
 				return resume(c.Context(), c.Flags(), f.resume, stdout, stderr)
 			}
+			if err := cli.Conditions(c.Flags()); err != nil {
+				return err
+			}
 			return begin(c.Context(), f, stdout, stderr)
 		},
 	}
@@ -101,7 +104,7 @@ With --exec, any program can be tuned that speaks JSON lines: docs/exec.md.`,
 	p.StringVar(&f.meta, "meta", "", "meta-dataset to learn from first; no part of the budget")
 	p.StringVar(&f.trainer, "trainer", session.Embedded, "who trains: embedded, or timm for the models of the Python library, on GPUs if there are any")
 	p.StringVar(&f.exec, "exec", "", "command of a program that trains, see docs/exec.md")
-	p.IntVar(&f.epochs, "epochs", 0, "epochs of a curve, with --exec (default: the constant epochs of the space, or 50)")
+	p.IntVar(&f.epochs, "epochs", 0, "with --exec: epochs of a curve (default: the constant epochs of the space, or 50)")
 	p.StringVar(&f.metric, "metric", session.ValAccuracy, "val_accuracy, or val_loss with a method that needs no accuracies")
 	p.StringVar(&f.clock, "clock", session.Measured, "measured, or counted for the seconds of a reference machine, the same everywhere")
 	p.Uint64Var(&f.seed, "seed", 1, "decides every random number")

@@ -73,17 +73,14 @@ of timm, and ranks them on each data set; --scores names a file to write, which
 			if f.data != "" && f.probes != "" {
 				return cli.Inputf("--data and --probes exclude each other")
 			}
+			if err := cli.Conditions(c.Flags()); err != nil {
+				return err
+			}
 			if f.data != "" {
 				return runHub(c.Context(), f, stdout, stderr)
 			}
 			if f.probes != "" {
-				if f.probe || f.images != "" || f.figure != "" {
-					return cli.Inputf("--probe, --images and --figure are about a meta-dataset, --probes about what is stored")
-				}
 				return runStored(c.Context(), f, stdout)
-			}
-			if f.probe || f.scores != "" || f.images != "" || f.figure != "" {
-				return cli.Inputf("--probe, --scores, --images and --figure are about a meta-dataset: name it with --data")
 			}
 			r, err := Compute(stats.Bootstrap{})
 			if err != nil {
@@ -97,14 +94,14 @@ of timm, and ranks them on each data set; --scores names a file to write, which
 	}
 	p := c.Flags()
 	p.StringVar(&f.data, "data", "", "meta-dataset of the embedded networks")
-	p.StringVar(&f.scores, "scores", "", "file of scores (default: the directory's name with -scores.parquet)")
+	p.StringVar(&f.scores, "scores", "", "with --data or --probes: file of scores (default: the directory's name with -scores.parquet)")
 	p.StringVar(&f.probes, "probes", "", "directory that \"generate probe\" wrote")
 	p.StringVar(&f.by, "by", "logme", "with --probes: score that models are ranked by")
 	p.StringVar(&f.figure, "figure", "", "with --data: SVG file to draw the correlations into")
-	p.BoolVar(&f.probe, "probe", false, "compute the scores that the file lacks")
-	p.StringVar(&f.images, "images", "", "directory with the images, or zip archives, of data sets that do not come with the program")
-	p.DurationVar(&f.limit, "for", 0, "begin no further data set after this time, such as 4m (default: no limit)")
-	p.IntVar(&f.parallel, "parallel", 0, "networks probed at the same time; changes no score (default: one for each CPU)")
+	p.BoolVar(&f.probe, "probe", false, "with --data: compute the scores that the file lacks")
+	p.StringVar(&f.images, "images", "", "with --probe: directory with the images, or zip archives, of data sets that do not come with the program")
+	p.DurationVar(&f.limit, "for", 0, "with --probe: begin no further data set after this time, such as 4m (default: no limit)")
+	p.IntVar(&f.parallel, "parallel", 0, "with --probe or --probes: networks scored at the same time; changes no score (default: one for each CPU)")
 	p.BoolVar(&f.json, "json", false, "print JSON for a program to read")
 	return c
 }

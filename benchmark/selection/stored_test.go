@@ -136,7 +136,8 @@ func TestBadStoredProbes(t *testing.T) {
 	}{
 		{[]string{"--probes", empty}, "holds no probes"},
 		{[]string{"--probes", dir, "--by", "luck"}, "--by luck: want one of lfc"},
-		{[]string{"--probes", dir, "--probe"}, "--probe, --images and --figure"},
+		{[]string{"--probes", dir, "--probe"}, "--probe: only with --data"},
+		{[]string{"--by", "lfc"}, "--by: only with --probes"},
 		{[]string{"--probes", dir, "--data", "x"}, "exclude each other"},
 		{[]string{"--probes", mixed}, "are of different images"},
 		{[]string{"--probes", twice}, `both hold probes on data set "one"`},

@@ -63,20 +63,26 @@ are trained in DIR-times.parquet, which searches use (benchmark times).`,
   go run ./benchmark traintime --measure --networks separable_xs --datasets loops --dir results/runs/traintime`,
 		Args: cli.Arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := cli.Conditions(c.Flags()); err != nil {
+				return err
+			}
+			if f.probe && (f.subsets || f.measure) || f.subsets && f.measure {
+				return cli.Inputf("--measure, --subsets and --probe exclude each other")
+			}
 			return run(c.Context(), f, stdout, stderr)
 		},
 	}
 	p := c.Flags()
 	p.StringVar(&f.dir, "dir", "results/traintime", "folder of the runs")
 	p.BoolVar(&f.measure, "measure", false, "train what the folder does not hold yet")
-	p.DurationVar(&f.limit, "for", 0, "begin no further pair after this time, such as 4m (default: no limit)")
-	p.StringVar(&f.networks, "networks", defaultNetworks, "networks to train")
-	p.StringVar(&f.datasets, "datasets", defaultDatasets, "data sets to train on, of those that come with the program")
+	p.DurationVar(&f.limit, "for", 0, "with --measure or --probe: begin nothing further after this time, such as 4m (default: no limit)")
+	p.StringVar(&f.networks, "networks", defaultNetworks, "with --measure or --subsets: networks to train")
+	p.StringVar(&f.datasets, "datasets", defaultDatasets, "with --measure or --subsets: data sets to train on, of those that come with the program")
 	p.BoolVar(&f.subsets, "subsets", false, "instead, predict times on 2,000 images of the drawn data sets from subsets of 150")
 	p.BoolVar(&f.probe, "probe", false, "instead, look at data sets of --data that DIR-times.parquet does not hold yet")
-	p.StringVar(&f.data, "data", "", "meta-dataset to look at")
-	p.StringVar(&f.times, "times", "", "file of --probe (default: the directory's name with -times.parquet)")
-	p.StringVar(&f.images, "images", "", "directory of the images, folders or zip archives, that do not come with the program")
+	p.StringVar(&f.data, "data", "", "with --probe: meta-dataset to look at")
+	p.StringVar(&f.times, "times", "", "with --probe: file to keep it in (default: the directory's name with -times.parquet)")
+	p.StringVar(&f.images, "images", "", "with --probe: directory of the images, folders or zip archives, that do not come with the program")
 	p.StringVar(&f.figure, "figure", "", "SVG file to draw predicted against measured steps into")
 	p.BoolVar(&f.json, "json", false, "print JSON for a program to read")
 	return c

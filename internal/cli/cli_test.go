@@ -11,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -31,6 +34,46 @@ func TestExitCodes(t *testing.T) {
 		if got := ExitCode(c.err); got != c.want {
 			t.Errorf("ExitCode(%v) = %d, want %d", c.err, got, c.want)
 		}
+	}
+}
+
+func TestFlagsWithoutWhatTheyAreForAreRefused(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"", ""},
+		{"--trainer timm --python x --device cpu", ""},
+		{"--trainer other --python x", "--python: only with --trainer timm"},
+		{"--python x --device cpu --for 3", "--device, --python: only with --trainer timm"},
+		{"--for 3", "--for: only with --probe or --measure"},
+		{"--for 3 --probe", ""},
+		{"--for 3 --measure", ""},
+		{"--for 3 --probe=false", "--for: only with --probe or --measure"},
+	} {
+		flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		flags.String("trainer", "embedded", "who trains")
+		flags.String("python", "python3", "with --trainer timm: interpreter: one with torch")
+		flags.String("device", "auto", "with --trainer timm: auto, cpu or cuda")
+		flags.Bool("probe", false, "look")
+		flags.Bool("measure", false, "train")
+		flags.Int("for", 0, "with --probe or --measure: time")
+		if err := flags.Parse(strings.Fields(c.args)); err != nil {
+			t.Fatal(err)
+		}
+		err := Conditions(flags)
+		if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && got != c.want {
+			t.Errorf("%q: %s, want %q", c.args, got, c.want)
+		}
+		if c.want != "" && ExitCode(err) != ExitUsage {
+			t.Errorf("%q: exit code %d, want that of bad input", c.args, ExitCode(err))
+		}
+	}
+}
+
+func TestWrongArgumentsTellHowACommandIsUsed(t *testing.T) {
+	root := &cobra.Command{Use: "benchmark"}
+	root.AddCommand(&cobra.Command{Use: "compare A B", Args: Arguments(cobra.ExactArgs(2)), Run: func(*cobra.Command, []string) {}})
+	err := Execute(t.Context(), root, []string{"compare", "one"}, &bytes.Buffer{}, &bytes.Buffer{})
+	if want := "accepts 2 arg(s), received 1: use benchmark compare A B [flags]"; fmt.Sprint(err) != want || ExitCode(err) != ExitUsage {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 
