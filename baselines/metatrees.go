@@ -1,6 +1,7 @@
 package baselines
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,18 +56,10 @@ const (
 )
 
 func (s MetaTrees) withDefaults() MetaTrees {
-	if s.Horizon == 0 {
-		s.Horizon = 8
-	}
-	if s.Share == 0 {
-		s.Share = 0.5
-	}
-	if s.Margin == 0 {
-		s.Margin = 0.05
-	}
-	if s.Patience == 0 {
-		s.Patience = 6
-	}
+	s.Horizon = cmp.Or(s.Horizon, 8)
+	s.Share = cmp.Or(s.Share, 0.5)
+	s.Margin = cmp.Or(s.Margin, 0.05)
+	s.Patience = cmp.Or(s.Patience, 6)
 	return s
 }
 

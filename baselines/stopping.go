@@ -1,6 +1,7 @@
 package baselines
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -36,18 +37,10 @@ type PercentileStopping struct {
 }
 
 func (s PercentileStopping) withDefaults() PercentileStopping {
-	if s.Percentile == 0 {
-		s.Percentile = 50
-	}
-	if s.Startup == 0 {
-		s.Startup = 5
-	}
-	if s.Interval == 0 {
-		s.Interval = 1
-	}
-	if s.MinTrials == 0 {
-		s.MinTrials = 1
-	}
+	s.Percentile = cmp.Or(s.Percentile, 50)
+	s.Startup = cmp.Or(s.Startup, 5)
+	s.Interval = cmp.Or(s.Interval, 1)
+	s.MinTrials = cmp.Or(s.MinTrials, 1)
 	return s
 }
 

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -30,12 +31,8 @@ type Bootstrap struct {
 }
 
 func (b Bootstrap) withDefaults() Bootstrap {
-	if b.Resamples == 0 {
-		b.Resamples = 10000
-	}
-	if b.Level == 0 {
-		b.Level = 0.95
-	}
+	b.Resamples = cmp.Or(b.Resamples, 10000)
+	b.Level = cmp.Or(b.Level, 0.95)
 	return b
 }
 

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,13 +153,7 @@ func (f *fatalError) Error() string { return f.err.Error() }
 // train trains one task, with several attempts. It returns an error that is
 // fatal, or the last attempt's.
 func (r *run) train(ctx context.Context, w Worker, t Task) (end trainer.End, err error) {
-	attempts, pause := r.Attempts, r.Pause
-	if attempts == 0 {
-		attempts = DefaultAttempts
-	}
-	if pause == 0 {
-		pause = DefaultPause
-	}
+	attempts, pause := cmp.Or(r.Attempts, DefaultAttempts), cmp.Or(r.Pause, DefaultPause)
 	for attempt := 1; ; attempt++ {
 		if err := r.sink.Start(t.Request.Trial, w.Name); err != nil {
 			return end, &fatalError{err}
@@ -243,10 +238,7 @@ func (r *run) tell(t Task, end trainer.End, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		tolerance := r.Tolerance
-		if tolerance == 0 {
-			tolerance = DefaultTolerance
-		}
+		tolerance := cmp.Or(r.Tolerance, DefaultTolerance)
 		failed := trainer.Failed(t.Request.Trial, err.Error())
 		if r.went && errors.As(err, new(*TrialError)) {
 			return r.sink.End(failed)

@@ -1,6 +1,7 @@
 package trees
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -41,30 +42,14 @@ type Boosting struct {
 // withDefaults returns the settings with zeros replaced, or an error about the
 // first that is out of range.
 func (b Boosting) withDefaults() (Boosting, error) {
-	if b.Iterations == 0 {
-		b.Iterations = 100
-	}
-	if b.LearningRate == 0 {
-		b.LearningRate = 0.1
-	}
-	if b.MaxLeaves == 0 {
-		b.MaxLeaves = 31
-	}
-	if b.MinSamplesLeaf == 0 {
-		b.MinSamplesLeaf = 20
-	}
-	if b.MaxBins == 0 {
-		b.MaxBins = 255
-	}
-	if b.FeatureFraction == 0 {
-		b.FeatureFraction = 1
-	}
-	if b.RowFraction == 0 {
-		b.RowFraction = 1
-	}
-	if b.Quantile == 0 {
-		b.Quantile = 0.5
-	}
+	b.Iterations = cmp.Or(b.Iterations, 100)
+	b.LearningRate = cmp.Or(b.LearningRate, 0.1)
+	b.MaxLeaves = cmp.Or(b.MaxLeaves, 31)
+	b.MinSamplesLeaf = cmp.Or(b.MinSamplesLeaf, 20)
+	b.MaxBins = cmp.Or(b.MaxBins, 255)
+	b.FeatureFraction = cmp.Or(b.FeatureFraction, 1)
+	b.RowFraction = cmp.Or(b.RowFraction, 1)
+	b.Quantile = cmp.Or(b.Quantile, 0.5)
 	switch {
 	case b.Iterations < 0:
 		return b, fmt.Errorf("boosting: %d iterations; at least 1 is needed", b.Iterations)

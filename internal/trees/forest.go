@@ -30,18 +30,10 @@ type Forest struct {
 }
 
 func (f Forest) withDefaults() (Forest, error) {
-	if f.Trees == 0 {
-		f.Trees = 100
-	}
-	if f.MaxFeatures == 0 {
-		f.MaxFeatures = 1
-	}
-	if f.MinSamplesSplit == 0 {
-		f.MinSamplesSplit = 2
-	}
-	if f.MinSamplesLeaf == 0 {
-		f.MinSamplesLeaf = 1
-	}
+	f.Trees = cmp.Or(f.Trees, 100)
+	f.MaxFeatures = cmp.Or(f.MaxFeatures, 1)
+	f.MinSamplesSplit = cmp.Or(f.MinSamplesSplit, 2)
+	f.MinSamplesLeaf = cmp.Or(f.MinSamplesLeaf, 1)
 	switch {
 	case f.Trees < 0:
 		return f, fmt.Errorf("forest: %d trees; at least 1 is needed", f.Trees)

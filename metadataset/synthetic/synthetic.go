@@ -12,6 +12,7 @@
 package synthetic
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -41,18 +42,10 @@ const (
 
 // Generate makes a meta-dataset. The same options give the same curves.
 func Generate(o Options) metadataset.Input {
-	if o.Datasets == 0 {
-		o.Datasets = defaultDatasets
-	}
-	if o.Curves == 0 {
-		o.Curves = defaultCurves
-	}
-	if o.Epochs == 0 {
-		o.Epochs = defaultEpochs
-	}
-	if o.CurveCap == 0 {
-		o.CurveCap = defaultCurveCap
-	}
+	o.Datasets = cmp.Or(o.Datasets, defaultDatasets)
+	o.Curves = cmp.Or(o.Curves, defaultCurves)
+	o.Epochs = cmp.Or(o.Epochs, defaultEpochs)
+	o.CurveCap = cmp.Or(o.CurveCap, defaultCurveCap)
 	sp := space.QuickTune()
 	in := metadataset.Input{
 		Space:      sp,

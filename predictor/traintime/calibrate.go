@@ -85,12 +85,8 @@ type Interval struct {
 // for the coverage give the largest ones. The interval always holds the
 // corrected time. With one group alone its own residuals serve.
 func FitCalibration(observations []Observation, o CalibrationOptions) (*Calibration, error) {
-	if o.Coverage == 0 {
-		o.Coverage = 0.9
-	}
-	if o.Fewest == 0 {
-		o.Fewest = 8
-	}
+	o.Coverage = cmp.Or(o.Coverage, 0.9)
+	o.Fewest = cmp.Or(o.Fewest, 8)
 	if !(o.Coverage > 0 && o.Coverage < 1) || o.Fewest < 1 {
 		return nil, fmt.Errorf("traintime: a calibration with the coverage %v and at least %d runs, want a part of 1 and a positive number", o.Coverage, o.Fewest)
 	}

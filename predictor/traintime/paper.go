@@ -104,28 +104,18 @@ func (r *run) published() []func(context.Context) error {
 		dt   float64
 		draw int
 	}
-	lanes := map[interval][]lane{}
-	var order []interval
+	var lanes lanesBy[interval]
 	for i, s := range r.settings {
 		if r.batch(s) == 0 {
 			continue
 		}
 		dt := r.interval(effective[i], top+s.WeightDecay)
 		for draw := range r.Draws {
-			key := interval{dt, draw}
-			if lanes[key] == nil {
-				order = append(order, key)
-			}
-			lanes[key] = append(lanes[key], lane{i, draw})
+			lanes.add(interval{dt, draw}, lane{i, draw})
 		}
 	}
-	most := max(1, columns/r.layout(1).width())
-	for _, key := range order {
-		for all := lanes[key]; len(all) > 0; {
-			part := all[:min(most, len(all))]
-			all = all[len(part):]
-			units = append(units, func(ctx context.Context) error { return r.sde(ctx, part, key.dt, effective) })
-		}
+	for of, part := range lanes.parts(r) {
+		units = append(units, func(ctx context.Context) error { return r.sde(ctx, part, of.dt, effective) })
 	}
 	return units
 }

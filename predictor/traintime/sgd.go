@@ -20,18 +20,13 @@ import (
 // where r is zero outside the mini-batch of B samples. This holds for any loss
 // and any learning rate at each step.
 
-// columns is the most columns of a matrix of lanes: enough for fast products,
-// few enough for a core's cache.
-const columns = 128
-
 // exact returns the independent parts of a simulation by discrete steps.
 func (r *run) exact() []func(context.Context) error {
 	var units []func(context.Context) error
 	// Lanes with the same mini-batches go together: one draw of the batches
 	// then serves all their settings.
 	type batches struct{ size, draw int }
-	lanes := map[batches][]lane{}
-	var order []batches
+	var lanes lanesBy[batches]
 	for i, s := range r.settings {
 		b := r.batch(s)
 		if b == 0 && r.Loss == MSE && !r.Accuracy {
@@ -39,20 +34,11 @@ func (r *run) exact() []func(context.Context) error {
 			continue
 		}
 		for draw := range r.curves[i].losses {
-			key := batches{b, draw}
-			if lanes[key] == nil {
-				order = append(order, key)
-			}
-			lanes[key] = append(lanes[key], lane{i, draw})
+			lanes.add(batches{b, draw}, lane{i, draw})
 		}
 	}
-	most := max(1, columns/r.layout(1).width())
-	for _, key := range order {
-		for all := lanes[key]; len(all) > 0; {
-			part := all[:min(most, len(all))]
-			all = all[len(part):]
-			units = append(units, func(ctx context.Context) error { return r.steps(ctx, part, key.size, key.draw) })
-		}
+	for of, part := range lanes.parts(r) {
+		units = append(units, func(ctx context.Context) error { return r.steps(ctx, part, of.size, of.draw) })
 	}
 	return units
 }

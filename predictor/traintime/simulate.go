@@ -3,6 +3,7 @@ package traintime
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math"
 	"runtime"
 	"slices"
@@ -174,6 +175,42 @@ type run struct {
 
 // A lane is one simulation: a draw of a setting.
 type lane struct{ setting, draw int }
+
+// columns is the most columns of a matrix of lanes: enough for fast products,
+// few enough for a core's cache.
+const columns = 128
+
+// lanesBy are lanes by what they have in common, in the order in which that first
+// came up.
+type lanesBy[K comparable] struct {
+	order []K
+	lanes map[K][]lane
+}
+
+func (b *lanesBy[K]) add(key K, l lane) {
+	if b.lanes == nil {
+		b.lanes = make(map[K][]lane)
+	}
+	if b.lanes[key] == nil {
+		b.order = append(b.order, key)
+	}
+	b.lanes[key] = append(b.lanes[key], l)
+}
+
+// parts yields lanes that have a key in common, as many at a time as a matrix
+// holds.
+func (b *lanesBy[K]) parts(r *run) iter.Seq2[K, []lane] {
+	most := max(1, columns/r.layout(1).width())
+	return func(yield func(K, []lane) bool) {
+		for _, key := range b.order {
+			for part := range slices.Chunk(b.lanes[key], most) {
+				if !yield(key, part) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // runaway is the multiple of the initial loss above which a simulation counts
 // as diverged.
