@@ -115,3 +115,30 @@ func TestAnInterruptTellsHowToGoOn(t *testing.T) {
 		t.Errorf("the last line is %q", last)
 	}
 }
+
+func TestADamagedCheckpointTellsHowToGetTheNetwork(t *testing.T) {
+	data, out := folder(t, 20, "a", "b"), filepath.Join(t.TempDir(), "run")
+	_, _, err := tune(t, "--data", data, "--out", out, "--budget", "100ms", "--clock", "counted", "--method", "asha", "--models", "plain_xs", "--candidates", "3")
+	must(t, err)
+	want, err := os.ReadFile(filepath.Join(out, session.ModelFile))
+	must(t, err)
+	in, err := report.ReadIncumbent(filepath.Join(out, report.IncumbentFile))
+	must(t, err)
+	checkpoint := filepath.Join(out, in.Checkpoint, "checkpoint.bin")
+	info, err := os.Stat(checkpoint)
+	must(t, err)
+	must(t, os.Truncate(checkpoint, info.Size()/2))
+	_, _, err = tune(t, "--resume", out)
+	if err == nil {
+		t.Fatal("half a checkpoint is no damage")
+	}
+	again := filepath.Join(t.TempDir(), "again")
+	_, command, _ := strings.Cut(err.Error(), "can be repeated: go run ./tune ")
+	_, _, err = tune(t, strings.Fields(strings.Replace(command, "--out again", "--out "+again, 1))...)
+	must(t, err)
+	got, err := os.ReadFile(filepath.Join(again, session.ModelFile))
+	must(t, err)
+	if !bytes.Equal(got, want) {
+		t.Error("the network is not the one that was found")
+	}
+}

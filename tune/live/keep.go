@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"quicktune/internal/atomicfile"
 )
 
 const bestPrefix = "best-"
@@ -18,7 +21,9 @@ func BestDir(dir string, b Best) string {
 }
 
 // keep copies the checkpoint of the best epoch, unless that is done, and removes
-// the one before. No worker may be training the trial.
+// the one before. Both the copy and the journal, which tells that it is the best,
+// are on the disk by then, so that a power cut leaves one of the two with its line
+// in the journal. No worker may be training the trial.
 func (r *run) keep() error {
 	to := BestDir(r.Dir, r.state.Best)
 	if _, err := os.Stat(to); errors.Is(err, fs.ErrNotExist) {
@@ -26,6 +31,9 @@ func (r *run) keep() error {
 			return err
 		}
 	} else if err != nil {
+		return err
+	}
+	if err := r.log.Sync(); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(r.Dir)
@@ -42,8 +50,9 @@ func (r *run) keep() error {
 	return nil
 }
 
-// copyDir makes a directory with copies of the files in another, whole or not at
-// all. A trainer that keeps nothing has none; then the copy is empty.
+// copyDir makes a directory with copies of the files in another, whole and on the
+// disk, or not at all. A trainer that keeps nothing has none; then the copy is
+// empty.
 func copyDir(from, to string) error {
 	partial := to + ".tmp"
 	if err := os.RemoveAll(partial); err != nil {
@@ -52,6 +61,7 @@ func copyDir(from, to string) error {
 	if err := os.MkdirAll(partial, 0o777); err != nil {
 		return err
 	}
+	var made []string
 	err := filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			if path == from && errors.Is(err, fs.ErrNotExist) {
@@ -64,6 +74,7 @@ func copyDir(from, to string) error {
 			return err
 		}
 		if e.IsDir() {
+			made = append(made, filepath.Join(partial, rel))
 			return os.MkdirAll(filepath.Join(partial, rel), 0o777)
 		}
 		if !e.Type().IsRegular() {
@@ -71,10 +82,16 @@ func copyDir(from, to string) error {
 		}
 		return copyFile(path, filepath.Join(partial, rel))
 	})
+	for _, dir := range made {
+		err = cmp.Or(err, atomicfile.SyncDir(dir))
+	}
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(partial))
 	}
-	return os.Rename(partial, to)
+	if err := os.Rename(partial, to); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(to))
 }
 
 func copyFile(from, to string) error {
@@ -88,5 +105,8 @@ func copyFile(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
+	if err == nil {
+		err = out.Sync()
+	}
 	return errors.Join(err, out.Close())
 }

@@ -171,13 +171,13 @@ func (x *Session) write(ctx context.Context, state *live.State) (report.Incumben
 	if x.Plan.Settings.Trainer == Embedded {
 		m, err := Trained(x.Dir, in)
 		if err != nil {
-			return in, err
+			return in, x.damaged(err)
 		}
 		if page.Confusion, err = m.Confusion(ctx, x.images.Test); err != nil {
 			return in, err
 		}
 		if got := float64(page.Confusion.Right()) / float64(x.images.Test.Len()); in.Test != nil && got != in.Test.Value {
-			return in, fmt.Errorf("%s: the checkpoint classifies %g of the test pictures as it should, not %g: it is damaged", x.Dir, got, in.Test.Value)
+			return in, x.damaged(fmt.Errorf("%s classifies %g of the test pictures as it should, not %g", filepath.Join(x.Dir, in.Checkpoint), got, in.Test.Value))
 		}
 		if err := m.Save(filepath.Join(x.Dir, ModelFile)); err != nil {
 			return in, err
@@ -194,6 +194,12 @@ func (x *Session) write(ctx context.Context, state *live.State) (report.Incumben
 		return in, err
 	}
 	return in, report.WriteIncumbent(x.Dir, in)
+}
+
+// damaged tells how to get the best network in spite of its checkpoint.
+func (x *Session) damaged(err error) error {
+	return fmt.Errorf("the checkpoint of the best network is damaged: %w; its training can be repeated: go run ./tune train --from %s --out again",
+		err, filepath.Join(x.Dir, report.IncumbentFile))
 }
 
 // Trained returns the network in the checkpoint of an incumbent of the embedded
