@@ -722,7 +722,10 @@ func logSumExp(x []float64) float64 {
 	}
 	sum := 0.0
 	for _, v := range x {
-		if v > top-negligible {
+		switch {
+		case v == top:
+			sum++
+		case v > top-negligible:
 			sum += math.Exp(v - top)
 		}
 	}
