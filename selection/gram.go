@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	gblas "gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/floats"
 
 	"quicktune/internal/blas"
 )
@@ -40,10 +41,10 @@ func newGram(x []float64, d int, p *Probe) *gram {
 	g := &gram{n: n, d: d, rows: x, primal: n > d, order: min(n, d)}
 	g.sums, g.mean = make([]float64, p.classes*d), make([]float64, d)
 	for i, c := range p.labels {
-		add(g.sums[c*d:(c+1)*d], x[i*d:(i+1)*d])
+		floats.Add(g.sums[c*d:(c+1)*d], x[i*d:(i+1)*d])
 	}
 	for c := range p.classes {
-		add(g.mean, g.sums[c*d:(c+1)*d])
+		floats.Add(g.mean, g.sums[c*d:(c+1)*d])
 	}
 	for j := range g.mean {
 		g.mean[j] /= float64(n)
@@ -71,14 +72,6 @@ func newGram(x []float64, d int, p *Probe) *gram {
 	return g
 }
 
-// add adds x to sum.
-func add(sum, x []float64) {
-	sum = sum[:len(x)]
-	for j, v := range x {
-		sum[j] += v
-	}
-}
-
 // centred returns all centred rows, n x d, for reading only.
 func (g *gram) centred() []float64 {
 	all, _ := g.whole.get(func() ([]float64, error) {
@@ -91,13 +84,8 @@ func (g *gram) centred() []float64 {
 
 // centre writes the centred rows from first on to dst.
 func (g *gram) centre(first, count int, dst []float64) {
-	mean := g.mean
 	for i := range count {
-		row, out := g.rows[(first+i)*g.d:(first+i+1)*g.d], dst[i*g.d:(i+1)*g.d]
-		row, out = row[:len(mean)], out[:len(mean)]
-		for j, m := range mean {
-			out[j] = row[j] - m
-		}
+		floats.SubTo(dst[i*g.d:(i+1)*g.d], g.rows[(first+i)*g.d:(first+i+1)*g.d], g.mean)
 	}
 }
 

@@ -1,6 +1,10 @@
 package selection
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
 
 // LEEP is the log expected empirical prediction, the mean log probability that
 // the source classes of an image predict its label with, in natural units and at
@@ -28,10 +32,10 @@ func expectedPrediction(p *Probe, source []float64, sources int) float64 {
 	joint, marginal := make([]float64, p.classes*sources), make([]float64, sources)
 	for i, c := range p.labels {
 		row := joint[c*sources : (c+1)*sources]
-		add(row, source[i*sources:(i+1)*sources])
+		floats.Add(row, source[i*sources:(i+1)*sources])
 	}
 	for c := range p.classes {
-		add(marginal, joint[c*sources:(c+1)*sources])
+		floats.Add(marginal, joint[c*sources:(c+1)*sources])
 	}
 	for c := range p.classes {
 		for z, m := range marginal {
