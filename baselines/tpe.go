@@ -722,10 +722,7 @@ func logSumExp(x []float64) float64 {
 	}
 	sum := 0.0
 	for _, v := range x {
-		switch {
-		case v == top:
-			sum++
-		case v > top-negligible:
+		if v > top-negligible {
 			sum += math.Exp(v - top)
 		}
 	}

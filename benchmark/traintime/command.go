@@ -69,6 +69,9 @@ are trained in DIR-times.parquet, which searches use (benchmark times).`,
 			if f.probe && (f.subsets || f.measure) || f.subsets && f.measure {
 				return cli.Inputf("--measure, --subsets and --probe exclude each other")
 			}
+			if f.figure != "" && (f.probe || f.subsets) {
+				return cli.Inputf("--figure draws measured runs: leave out --probe and --subsets")
+			}
 			return run(c.Context(), f, stdout, stderr)
 		},
 	}
